@@ -1,0 +1,86 @@
+"""All that a plugin imports from reidfw (kept stable under semantic versioning).
+
+A plugin's module imports only the standard library, NumPy, pydantic and this module at its top; frameworks are
+imported inside the hooks. See ``docs/plugins.md`` for a worked example.
+"""
+
+from reidfw_core.components import (
+    Augmentation,
+    Backbone,
+    Component,
+    ComponentParams,
+    DatasetReader,
+    Listener,
+    Loss,
+    Quantizer,
+    Target,
+    variant,
+)
+from reidfw_core.errors import (
+    BoardNotFound,
+    ConfigError,
+    DataError,
+    DoesNotFit,
+    Problem,
+    ReidfwError,
+    ServiceError,
+    StorageError,
+    ToolFailed,
+    ToolNotFound,
+    nearest_match,
+)
+from reidfw_core.files import atomic_folder, atomic_path
+from reidfw_core.markers import hookimpl
+from reidfw_core.types import (
+    BadImage,
+    BenchmarkReport,
+    CalibrationSet,
+    ColorMode,
+    DeploymentReport,
+    EmbeddingRunner,
+    ModelFile,
+    ModelFormat,
+    PixelRange,
+    Role,
+    Samples,
+    TargetInfo,
+)
+
+__all__ = [
+    "Augmentation",
+    "Backbone",
+    "BadImage",
+    "BenchmarkReport",
+    "BoardNotFound",
+    "CalibrationSet",
+    "ColorMode",
+    "Component",
+    "ComponentParams",
+    "ConfigError",
+    "DataError",
+    "DatasetReader",
+    "DeploymentReport",
+    "DoesNotFit",
+    "EmbeddingRunner",
+    "Listener",
+    "Loss",
+    "ModelFile",
+    "ModelFormat",
+    "PixelRange",
+    "Problem",
+    "Quantizer",
+    "ReidfwError",
+    "Role",
+    "Samples",
+    "ServiceError",
+    "StorageError",
+    "Target",
+    "TargetInfo",
+    "ToolFailed",
+    "ToolNotFound",
+    "atomic_folder",
+    "atomic_path",
+    "hookimpl",
+    "nearest_match",
+    "variant",
+]

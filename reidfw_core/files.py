@@ -1,0 +1,81 @@
+"""Writing files so that nothing half-written is ever found under its final name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reidfw_core.errors import StorageError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` (same suffix), renamed to it when the block ends well.
+
+    The temporary file is removed when the block raises. Folders above ``path`` are made.
+
+    Raises:
+        StorageError: the file cannot be written (no space, no permission, read-only medium).
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as cause:
+        if _is_about(cause, temporary, path) or cause.errno in _STORAGE_ERRNOS:
+            raise StorageError(
+                f"Cannot write {path}: {cause.strerror or cause}",
+                hint="Free some space or choose another folder (hydra.run.dir in the YAML).",
+            ) from cause
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path``, renamed to it when the block ends well.
+
+    Where another process made ``path`` meanwhile, that one is kept and ours is dropped.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as cause:
+        raise StorageError(f"Cannot write to {path.parent}: {cause.strerror or cause}") from cause
+    try:
+        yield temporary
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    except OSError as cause:
+        if _is_about(cause, temporary, path) or cause.errno in _STORAGE_ERRNOS:
+            raise StorageError(f"Cannot write {path}: {cause.strerror or cause}") from cause
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically. Raises StorageError."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+
+
+def _is_about(error: OSError, *paths: Path) -> bool:
+    named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+    return any(str(path) in named or str(path.parent) in named for path in paths)

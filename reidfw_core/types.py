@@ -1,0 +1,264 @@
+"""The typed values that travel between steps, services and components.
+
+All are frozen dataclasses. NumPy is imported for type checkers only, so that importing this module is cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal[
+    "training", "validation", "test_query", "test_gallery", "quantization", "prediction_query", "prediction_gallery"
+]
+"""What a data set is used for; the words are those of the ``dataset.<role>_path`` attributes."""
+
+ColorMode = Literal["grayscale", "rgb", "rgba"]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRange:
+    """The closed interval in which rescaled pixel values lie, for example (-1.0, 1.0)."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"a pixel range needs low < high, got ({self.low}, {self.high})")
+
+    def is_close(self, other: PixelRange, tolerance: float = 0.02) -> bool:
+        """Whether both ends differ by at most ``tolerance`` times this range's width."""
+        width = (self.high - self.low) * tolerance
+        return abs(self.low - other.low) <= width and abs(self.high - other.high) <= width
+
+    def __str__(self) -> str:
+        return f"[{self.low:g}, {self.high:g}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFormat:
+    """File container and number format of a model, written ``keras/float32`` or ``tflite/int8``.
+
+    ``*`` stands for any number format, for a file whose content has not been looked at yet.
+    """
+
+    container: str
+    numeric: str = "*"
+
+    @classmethod
+    def parse(cls, text: str) -> ModelFormat:
+        """Reads ``container/numeric`` or ``container``. Raises ValueError for anything else."""
+        container, _, numeric = text.partition("/")
+        if not container or "/" in numeric:
+            raise ValueError(f"'{text}' is not a model format; write it like 'keras/float32'")
+        return cls(container, numeric or "*")
+
+    @classmethod
+    def of_file(cls, path: Path) -> ModelFormat:
+        """The container that a file's name tells: its suffix, with ``.h5`` counted as ``keras``."""
+        container = path.suffix.lower().lstrip(".")
+        return cls("keras" if container == "h5" else container)
+
+    def fits(self, other: ModelFormat) -> bool:
+        """Whether the containers agree and the number formats agree or one of them is ``*``."""
+        return self.container == other.container and (
+            self.numeric == other.numeric or "*" in (self.numeric, other.numeric)
+        )
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the number format is an integer one (its name holds ``int``)."""
+        return "int" in self.numeric
+
+    def __str__(self) -> str:
+        return f"{self.container}/{self.numeric}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """The images of one data set, in the order in which they are used.
+
+    Attributes:
+        role: what the set is used for.
+        root: the folder it was read from.
+        paths: one absolute file path an image.
+        identities: the identity shown on each image, same length as ``paths``.
+        cameras: the camera of each image, or None where the reader knows no cameras.
+    """
+
+    role: Role
+    root: Path
+    paths: tuple[Path, ...]
+    identities: tuple[str, ...]
+    cameras: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.paths) != len(self.identities):
+            raise ValueError(f"{len(self.paths)} paths but {len(self.identities)} identities")
+        if self.cameras is not None and len(self.cameras) != len(self.paths):
+            raise ValueError(f"{len(self.paths)} paths but {len(self.cameras)} cameras")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def identity_names(self) -> tuple[str, ...]:
+        """The distinct identities, sorted."""
+        return tuple(sorted(set(self.identities)))
+
+    def take(self, indices: Iterator[int] | list[int] | tuple[int, ...]) -> Samples:
+        """The samples at ``indices``, in that order."""
+        chosen = list(indices)
+        return Samples(
+            role=self.role,
+            root=self.root,
+            paths=tuple(self.paths[i] for i in chosen),
+            identities=tuple(self.identities[i] for i in chosen),
+            cameras=None if self.cameras is None else tuple(self.cameras[i] for i in chosen),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadImage:
+    """An image file that cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model on disk.
+
+    Attributes:
+        path: the file.
+        format: its container and number format.
+        name: what pictures and tables call it, for example ``mobilenetv1_a025``.
+        input_shape: (H, W, C) as the file says, None where it has not been opened yet.
+        embedding_dim: length D of its output, None where it has not been opened yet.
+        details: what its maker knows about it (quantization parameters, counts), JSON-able.
+    """
+
+    path: Path
+    format: ModelFormat
+    name: str
+    input_shape: tuple[int, int, int] | None = None
+    embedding_dim: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file in bytes. Raises OSError where it is gone."""
+        return self.path.stat().st_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSet:
+    """Images with which a quantizer measures activation ranges.
+
+    Attributes:
+        num_images: how many images :attr:`images` yields.
+        images: each call starts anew and yields one image a step as (1, H, W, C) float32, resized and
+            rescaled exactly as in evaluation, in a seeded order.
+        origin: the attribute or folder that they came from, for the log.
+    """
+
+    num_images: int
+    images: Callable[[], Iterator[np.ndarray]]
+    origin: str
+
+
+@runtime_checkable
+class EmbeddingRunner(Protocol):
+    """A model made ready to turn images into embeddings; closed with :meth:`close`.
+
+    Attributes:
+        input_shape: (H, W, C) of one image.
+        embedding_dim: length D of an embedding.
+        format: container and number format as found in the file.
+        kernels: the implementation that computes it, for example ``XNNPACK`` (scores name it, since
+            implementations differ by a few quantization steps).
+    """
+
+    input_shape: tuple[int, int, int]
+    embedding_dim: int
+    format: ModelFormat
+    kernels: str
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embeddings of a batch.
+
+        Args:
+            images: (N, H, W, C) float32, rescaled pixels.
+
+        Returns:
+            (N, D) float32, de-quantized, not normalised.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees what the runner holds; it is not used afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetInfo:
+    """Facts on a target. None means unknown or not applicable.
+
+    Attributes:
+        core: processor core(s), for example ``Cortex-M7``.
+        clock_mhz: clock of the main core in MHz.
+        ram_kib, flash_kib: internal memory in KiB (1024 bytes).
+        external_ram_kib, external_flash_kib: memory chips on the board in KiB.
+        npu: name of a neural accelerator.
+        source: where the figures come from.
+    """
+
+    core: str | None = None
+    clock_mhz: float | None = None
+    ram_kib: float | None = None
+    flash_kib: float | None = None
+    external_ram_kib: float | None = None
+    external_flash_kib: float | None = None
+    npu: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkReport:
+    """What a model costs on a target. None means that this way of measuring does not tell.
+
+    Attributes:
+        inference_ms: time of one inference in milliseconds.
+        cycles: processor cycles of one inference.
+        macs: multiply-accumulate operations of one inference.
+        activations_ram_kib, total_ram_kib: working memory in KiB.
+        weights_flash_kib, total_flash_kib: read-only memory in KiB.
+        tool: what measured it, with its version.
+        details: everything else, JSON-able.
+    """
+
+    inference_ms: float | None = None
+    cycles: int | None = None
+    macs: int | None = None
+    activations_ram_kib: float | None = None
+    total_ram_kib: float | None = None
+    weights_flash_kib: float | None = None
+    total_flash_kib: float | None = None
+    tool: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentReport:
+    """What a deployment did: where the firmware lies, and what the user has to do now."""
+
+    firmware: Path | None = None
+    next_steps: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
