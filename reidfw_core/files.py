@@ -25,14 +25,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise _storage_error(path, cause) from cause
+    try:
         yield temporary
         os.replace(temporary, path)
     except OSError as cause:
-        if _is_about(cause, temporary, path) or cause.errno in _STORAGE_ERRNOS:
-            raise StorageError(
-                f"Cannot write {path}: {cause.strerror or cause}",
-                hint="Free some space or choose another folder (hydra.run.dir in the YAML).",
-            ) from cause
+        if _is_about(cause, temporary, path):
+            raise _storage_error(path, cause) from cause
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as cause:
-        raise StorageError(f"Cannot write to {path.parent}: {cause.strerror or cause}") from cause
+        raise _storage_error(path, cause) from cause
     try:
         yield temporary
         try:
@@ -60,8 +60,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if not path.is_dir():
                 raise
     except OSError as cause:
-        if _is_about(cause, temporary, path) or cause.errno in _STORAGE_ERRNOS:
-            raise StorageError(f"Cannot write {path}: {cause.strerror or cause}") from cause
+        if _is_about(cause, temporary, path):
+            raise _storage_error(path, cause) from cause
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -73,9 +73,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+"""Error numbers that mean: the medium takes no more, whichever file it was about."""
+
+
+def _storage_error(path: Path, cause: OSError) -> StorageError:
+    return StorageError(
+        f"Cannot write {path}: {cause.strerror or cause}",
+        hint="Free some space, or choose another folder (hydra.run.dir in the YAML).",
+    )
 
 
 def _is_about(error: OSError, *paths: Path) -> bool:
     named = {str(name) for name in (error.filename, error.filename2) if name is not None}
-    return any(str(path) in named or str(path.parent) in named for path in paths)
+    return error.errno in STORAGE_ERRNOS or any(str(path) in named or str(path.parent) in named for path in paths)

@@ -52,7 +52,7 @@ KINDS: dict[str, Kind] = {
         Kind("augmentations", components.Augmentation, augmentations, ("build_augmentation",), "reidfw-augmentations"),
         Kind("backbones", components.Backbone, backbones, ("build_backbone",), "reidfw-backbones"),
         Kind("losses", components.Loss, losses, ("build_loss",), "reidfw-losses"),
-        Kind("quantizers", components.Quantizer, quantizers, ("quantize_model",), "reidfw-quantizers"),
+        Kind("quantizers", components.Quantizer, quantizers, ("inspect_model", "quantize_model"), "reidfw-quantizers"),
         Kind("targets", components.Target, targets, ("describe_target",), "reidfw-targets"),
         Kind("listeners", components.Listener, lifecycle, (), "reidfw-tracker-mlflow"),
     )

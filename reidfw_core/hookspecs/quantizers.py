@@ -24,3 +24,18 @@ def quantize_model(model: ModelFile, calibration: CalibrationSet, workdir: Path,
     Raises:
         DataError: the model cannot be quantized, and why.
     """
+
+
+@hookspec(firstresult=True)
+def inspect_model(model: ModelFile) -> ModelFile | None:
+    """Opens a model that the component ``consumes`` and tells what it takes and gives.
+
+    Args:
+        model: a file given by the user; its ``input_shape`` is not known yet.
+
+    Returns:
+        The same model with ``input_shape``, ``embedding_dim`` and the number format filled in.
+
+    Raises:
+        DataError: the file is not a model, has several inputs or outputs, or is quantized already.
+    """

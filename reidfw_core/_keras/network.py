@@ -1,0 +1,218 @@
+"""Putting a ReID network together, and taking its classification head off again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from reidfw_core.errors import DataError, nearest_match
+from reidfw_core.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+EMBEDDING_LAYER = "embedding"
+"""Name of the layer whose output is the embedding in every model that reidfw saves."""
+
+
+@dataclass(frozen=True)
+class ReidNetwork:
+    """One set of layers, seen through three models that share their weights.
+
+    Attributes:
+        training: image (B, H, W, C) to embedding (B, D) and logits (B, I).
+        classification: image to softmax probabilities (B, I).
+        embedding: image to embedding (B, D), not normalised.
+    """
+
+    training: keras.Model
+    classification: keras.Model
+    embedding: keras.Model
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length D of an embedding."""
+        return int(self.embedding.output_shape[-1])
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        height, width, channels = self.embedding.input_shape[1:]
+        return int(height), int(width), int(channels)
+
+
+def assemble_network(features: keras.Model, num_identities: int, dropout: float | None, seed: int) -> ReidNetwork:
+    """Adds pooling, dropout and a classifier to a backbone or to an embedding model.
+
+    The embedding is the globally averaged feature map, taken before dropout.
+
+    Args:
+        features: (B, H, W, C) to a feature map (B, h, w, D) or to an embedding (B, D).
+        num_identities: classes I of the classifier.
+        dropout: rate of a dropout layer between embedding and classifier, None or 0 for none.
+        seed: seeds dropout and the classifier's weights.
+
+    Raises:
+        DataError: the output is neither a feature map nor a vector.
+    """
+    image, output = features.input, features.output
+    if isinstance(image, (list, tuple)) or isinstance(output, (list, tuple)):
+        raise DataError(f"The model '{features.name}' has several inputs or outputs; one image in, one tensor out is needed")
+    if len(output.shape) == 4:
+        embedding = keras.layers.GlobalAveragePooling2D(name=EMBEDDING_LAYER)(output)
+    elif len(output.shape) == 2:
+        embedding = output
+    else:
+        raise DataError(f"The model '{features.name}' gives a tensor of shape {output.shape}; a feature map or a vector is needed")
+    hidden = keras.layers.Dropout(dropout, seed=seed, name="dropout")(embedding) if dropout else embedding
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    logits = keras.layers.Dense(num_identities, kernel_initializer=initial, name="logits")(hidden)
+    probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    return ReidNetwork(
+        training=keras.Model(image, [embedding, logits], name="training_network"),
+        classification=keras.Model(image, probabilities, name="classification_network"),
+        embedding=keras.Model(image, embedding, name="embedding_network"),
+    )
+
+
+def cut_classifier(model: keras.Model) -> keras.Model:
+    """The embedding part of a model that ends in a softmax classifier; any other model unchanged.
+
+    A classifier is a Dense layer with softmax, or a Dense layer followed by a softmax layer, at the end of a model
+    with one output. Dropout before it is taken off too.
+    """
+    if isinstance(model.output, (list, tuple)):
+        return model
+    tensor = model.output
+    layer = _producer(tensor)
+    if isinstance(layer, keras.layers.Softmax) or _activation(layer) == "softmax" and not isinstance(layer, keras.layers.Dense):
+        tensor = layer.input
+        layer = _producer(tensor)
+        if not isinstance(layer, keras.layers.Dense):
+            return model
+    elif not (isinstance(layer, keras.layers.Dense) and _activation(layer) == "softmax"):
+        return model
+    tensor = layer.input
+    while isinstance(_producer(tensor), keras.layers.Dropout):
+        tensor = _producer(tensor).input
+    logger.info("%s ends in a softmax classifier over %s classes: it is cut off", model.name, layer.units)
+    return keras.Model(model.input, tensor, name=f"{model.name}_embedding")
+
+
+def freeze_layers(network: ReidNetwork, frozen: Sequence[int | slice]) -> int:
+    """Makes all layers trainable, then those at the given places not.
+
+    Places are Python indices into the layers from the input on; the classifier's Dense layer is the last one
+    (index -1), whether or not a softmax layer follows it.
+
+    Args:
+        network: the network.
+        frozen: indices and slices, as ``training.frozen_layers`` gives them.
+
+    Returns:
+        How many layers are frozen.
+
+    Raises:
+        DataError: an index outside the network, or nothing is left to train.
+    """
+    layers = [layer for layer in network.classification.layers if layer.name != "probabilities"]
+    for layer in layers:
+        layer.trainable = True
+    for place in frozen:
+        if isinstance(place, slice):
+            chosen = layers[place]
+        elif -len(layers) <= place < len(layers):
+            chosen = [layers[place]]
+        else:
+            raise DataError(f"training.frozen_layers: there is no layer {place}; the network has {len(layers)} layers")
+        for layer in chosen:
+            layer.trainable = False
+    if not network.training.trainable_variables:
+        raise DataError("training.frozen_layers: every layer with weights is frozen, so nothing is left to train")
+    return sum(not layer.trainable for layer in layers)
+
+
+def load_keras_model(path: Path) -> keras.Model:
+    """Loads a ``.keras`` or ``.h5`` model without its optimizer.
+
+    Raises:
+        DataError: the file is not a Keras model, or needs layers that are not installed.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as cause:  # Keras raises each of them for damaged files
+        first = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise DataError(
+            f"{path} cannot be loaded as a Keras model: {first}",
+            hint="Give a .keras or .h5 model file; a file of weights alone goes into model.pretrained.",
+        ) from cause
+    if not isinstance(model, keras.Model):
+        raise DataError(f"{path} holds a {type(model).__name__}, not a Keras model")
+    return model
+
+
+def save_keras_model(model: keras.Model, path: Path) -> Path:
+    """Saves a model in Keras's own format, under a temporary name first.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+    return path
+
+
+def augmented_model(network: ReidNetwork, scale: float, offset: float, augmentation: Iterable[keras.layers.Layer]) -> keras.Model:
+    """The network with rescaling and augmentation in front, for ``*_augmented_model.keras``.
+
+    Input: raw pixels (B, H, W, C) in [0, 255]. Outputs: softmax probabilities and embedding.
+    """
+    image = keras.Input(network.input_shape, name="pixels")
+    changed = keras.layers.Rescaling(scale, offset, name="rescaling")(image)
+    for layer in augmentation:
+        changed = layer(changed)
+    two_outputs = keras.Model(
+        network.training.input,
+        [network.classification.output, network.embedding.output],
+        name="two_output_network",
+    )
+    return keras.Model(image, two_outputs(changed), name="augmented_model")
+
+
+def build_optimizer(name: str, arguments: dict[str, Any]) -> keras.optimizers.Optimizer:
+    """A Keras optimizer by its class name, any case.
+
+    Raises:
+        DataError: no such optimizer (names the nearest one), or arguments that it refuses.
+    """
+    known = {
+        key: value
+        for key, value in vars(keras.optimizers).items()
+        if isinstance(value, type)
+        and issubclass(value, keras.optimizers.Optimizer)
+        and value not in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer)
+    }
+    matches = [key for key in known if key.lower() == name.lower()]
+    if not matches:
+        near = nearest_match(name, known)
+        raise DataError(
+            f"training.optimizer: Keras has no optimizer '{name}'" + (f" (did you mean '{near}'?)" if near else ""),
+            hint="Optimizers: " + ", ".join(sorted(known)),
+        )
+    try:
+        return known[matches[0]](**arguments)
+    except (TypeError, ValueError) as cause:
+        raise DataError(f"training.optimizer.{matches[0]}: {str(cause).splitlines()[0]}") from cause
+
+
+def _producer(tensor: Any) -> Any:
+    return tensor._keras_history.operation
+
+
+def _activation(layer: Any) -> str | None:
+    activation = getattr(layer, "activation", None)
+    return getattr(activation, "__name__", None)

@@ -1,0 +1,196 @@
+"""``reidfw list`` and ``reidfw show``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+from rich.markup import escape
+
+from reidfw_core.catalog import Catalog, CatalogEntry
+from reidfw_core.cli.render import screen, show_json, table
+from reidfw_core.components import Component
+from reidfw_core.errors import ReidfwError
+from reidfw_core.hookspecs import KINDS
+
+_COLORS = {"ok": "green", "conflict": "yellow", "incompatible": "yellow", "broken": "red"}
+
+
+def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
+    """Lists components of one kind or of all; imports them only with ``check``."""
+    catalog = Catalog()
+    kinds = [catalog.kind(kind).name] if kind else list(KINDS)
+    rows = [_row(catalog, entry, check=check) for name in kinds for entry in catalog.entries(name)]
+    if as_json:
+        show_json(rows)
+        return
+    console = screen()
+    if not rows:
+        what = "components" if kind is None else kinds[0]
+        packages = sorted({KINDS[name].package for name in kinds})
+        console.print(f"No {what} are installed. They come as plugins, for example:")
+        console.print(f"  pip install {' '.join(packages)}", soft_wrap=True)
+        return
+    for name in kinds:
+        own = [row for row in rows if row["kind"] == name]
+        if not own:
+            continue
+        console.print(
+            table(
+                name,
+                ("name", "distribution", "version", "status", "note"),
+                (
+                    (
+                        escape(row["name"]),
+                        escape(row["distribution"]),
+                        row["version"],
+                        f"[{_COLORS[row['status']]}]{row['status']}[/]",
+                        escape(row["note"]),
+                    )
+                    for row in own
+                ),
+            )
+        )
+        console.print()
+    distributions = {row["distribution"]: row for row in rows}
+    console.print(
+        table(
+            "distributions",
+            ("name", "version", "what it brings"),
+            [(escape(name), row["version"], escape(row["summary"])) for name, row in sorted(distributions.items())],
+        )
+    )
+    console.print()
+    if not check:
+        console.print("[dim]reidfw show KIND NAME tells more; reidfw list --check imports and checks each one.[/]")
+
+
+def show_component(kind: str, name: str, *, as_json: bool) -> None:
+    """Shows one component: docstring, facts, abilities, parameters."""
+    catalog = Catalog()
+    entry = catalog.find(kind, name)
+    component = catalog.load(kind, name)
+    facts = _facts(component)
+    hooks = [hook for hook in _kind_hooks(entry.kind) if hasattr(component, hook)]
+    params = component.Params.model_json_schema()
+    description = _target_facts(component)
+    if as_json:
+        show_json(
+            {
+                "kind": entry.kind,
+                "name": entry.name,
+                "distribution": entry.distribution,
+                "version": entry.version,
+                "description": inspect.getdoc(component) or "",
+                "facts": facts,
+                "target": description,
+                "hooks": hooks,
+                "params": params,
+            }
+        )
+        return
+    console = screen()
+    console.print(f"[bold]{escape(entry.name)}[/]  {entry.kind}, {entry.distribution} {entry.version}")
+    console.print(escape(inspect.getdoc(component) or ""), soft_wrap=True)
+    console.print()
+    console.print(table("Facts", ("fact", "value"), [(key, escape(value)) for key, value in {**facts, **description}.items()]))
+    console.print()
+    console.print("[bold]Answers[/]  " + ", ".join(hooks))
+    console.print()
+    rows = [
+        (key, escape(_type_text(field)), escape(_default_text(component, key)), escape(str(field.get("description", ""))))
+        for key, field in params.get("properties", {}).items()
+    ]
+    console.print(table("Parameters", ("name", "type", "default", "meaning"), rows) if rows else "It has no parameters.")
+
+
+def _row(catalog: Catalog, entry: CatalogEntry, *, check: bool) -> dict[str, str]:
+    status, note = entry.status, ""
+    if entry.status == "incompatible":
+        note = f"needs reidfw-core{entry.needs_core}"
+    elif entry.status == "conflict":
+        note = f"name used twice; write {entry.reference}"
+    if check and entry.status != "incompatible":
+        fault = _fault(catalog, entry)
+        if fault:
+            status, note = "broken", fault  # type: ignore[assignment]
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "status": status,
+        "summary": entry.summary,
+        "note": note,
+    }
+
+
+def _fault(catalog: Catalog, entry: CatalogEntry) -> str | None:
+    from reidfw_core.bus import HookBus
+
+    try:
+        component = catalog.load(entry.kind, entry.reference)
+        try:
+            instance = component()
+        except ValidationError:
+            return None  # it has required parameters: there is no instance to bind without a configuration
+        HookBus().add(instance, entry.name)
+    except ReidfwError as error:
+        return error.message.splitlines()[0] + (f" ({error.hint})" if error.hint else "")
+    return None
+
+
+def _kind_hooks(kind: str) -> Iterable[str]:
+    specs = vars(KINDS[kind].specs)
+    return [name for name, value in specs.items() if hasattr(value, "reidfw_spec")]
+
+
+def _facts(component: type[Component]) -> dict[str, str]:
+    names = {name for cls in component.__mro__ for name in getattr(cls, "__annotations__", {})}
+    facts = {}
+    for name in sorted(names - {"kind", "params"}):
+        if name.startswith("_") or not hasattr(component, name):
+            continue
+        value = getattr(component, name)
+        if isinstance(value, (frozenset, set)):
+            value = ", ".join(sorted(str(item) for item in value))
+        if value is not None:
+            facts[name] = str(value)
+    return facts
+
+
+def _target_facts(component: type[Component]) -> dict[str, str]:
+    import dataclasses
+
+    if not hasattr(component, "describe_target"):
+        return {}
+    try:
+        info = component().describe_target()  # type: ignore[attr-defined]
+    except ValidationError:
+        return {}
+    return {
+        field.name: str(getattr(info, field.name))
+        for field in dataclasses.fields(info)
+        if getattr(info, field.name) is not None
+    }
+
+
+def _type_text(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " | ".join(str(value) for value in field["enum"])
+    if "const" in field:
+        return str(field["const"])
+    if "anyOf" in field:
+        return " | ".join(_type_text(option) for option in field["anyOf"])
+    if "$ref" in field:
+        return str(field["$ref"]).rsplit("/", 1)[-1]
+    return {"null": "none", "object": "mapping", "array": "list"}.get(str(field.get("type")), str(field.get("type", "any")))
+
+
+def _default_text(component: type[Component], name: str) -> str:
+    field = component.Params.model_fields.get(name)
+    if field is None or field.is_required():
+        return "required"
+    return str(field.get_default(call_default_factory=True))

@@ -1,0 +1,111 @@
+"""What the command line looks like: the only module that draws with rich."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reidfw_core.errors import ReidfwError
+
+if TYPE_CHECKING:
+    from reidfw_core.plan.planner import Plan
+    from reidfw_core.run.runner import RunResult
+
+
+def screen() -> Console:
+    """The console for results (standard output)."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def messages() -> Console:
+    """The console for everything else (standard error)."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else 160, highlight=False)
+
+
+def show_error(error: ReidfwError) -> None:
+    """Prints an error and its hint."""
+    console = messages()
+    console.print(f"[bold red]Error:[/] {escape(error.message)}", soft_wrap=True)
+    if error.hint:
+        console.print(f"[cyan]Hint:[/] {escape(error.hint)}", soft_wrap=True)
+
+
+def show_warnings(warnings: Iterable[str]) -> None:
+    """Logs warnings, so that they stand on the screen and in the log alike."""
+    for warning in warnings:
+        logging.getLogger("reidfw_core").warning(warning)
+
+
+def show_json(value: Any) -> None:
+    """Prints JSON for machines on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of plain texts; columns whose name ends in a blank are right-aligned."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        drawn.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def show_plan(plan: Plan) -> None:
+    """Prints a plan as a table."""
+    rows = [
+        (
+            str(planned.number),
+            planned.key,
+            escape(planned.component.name) if planned.component else "-",
+            str(planned.takes or "-"),
+            str(planned.gives or "-"),
+            planned.data,
+        )
+        for planned in plan.steps
+    ]
+    console = screen()
+    console.print(
+        table(f"Plan of {plan.operation_mode}", ("#", "step", "component", "takes", "gives", "data"), rows)
+    )
+    for note in plan.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}")
+
+
+def show_result(result: RunResult, command: str) -> None:
+    """Prints what a run reached, where its files are, and what to try next."""
+    from reidfw_core.cli.summary import file_rows, next_steps, score_rows
+
+    console = screen()
+    scores = score_rows(result)
+    if scores:
+        console.print()
+        console.print(
+            table(
+                "Results",
+                ("model", "numbers", "mAP % ", "rank-1 % ", "rank-5 % ", "rank-10 % ", "queries ", "gallery ", "size KiB "),
+                scores,
+            )
+        )
+    console.print()
+    console.print(table(f"Files in {escape(shown_path(result.run_dir))}", ("file", "what it is"), file_rows(result)))
+    console.print()
+    console.print("[bold]Next[/]")
+    for text, line in next_steps(result, command):
+        console.print(f"  {escape(text)}\n    [green]{escape(line)}[/]", soft_wrap=True)
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be written from the current folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,43 @@
+"""What every service of a run gets beside its input: where to write, whom to tell, which seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reidfw_core.bus import HookBus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The surroundings of a run.
+
+    Attributes:
+        run_dir: absolute run folder.
+        saved_models_dir, logs_dir: folders of ``general``, inside the run folder.
+        seed: ``general.global_seed``.
+        bus: all components of the run.
+    """
+
+    run_dir: Path
+    saved_models_dir: Path
+    logs_dir: Path
+    seed: int
+    bus: HookBus
+
+    def seed_for(self, purpose: str) -> int:
+        """A seed in [0, 2**31) of its own for one purpose, the same in every run with the same global seed."""
+        digest = hashlib.sha256(f"{self.seed}:{purpose}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") >> 1
+
+    @contextmanager
+    def progress(self, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Tells listeners of a long piece of work; the block gets a function that takes the units done so far."""
+        self.bus.tell("work_started", task=task, total=total, unit=unit)
+        try:
+            yield lambda done: self.bus.tell("work_advanced", task=task, done=done)
+        finally:
+            self.bus.tell("work_finished", task=task)

@@ -1,0 +1,282 @@
+"""Making the plan of a run: which steps, with which components, on which model formats.
+
+Pure: reads the configuration and the components' class facts, opens no file, imports no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from reidfw_core.bus import HookBus
+from reidfw_core.errors import PlanError
+from reidfw_core.hookspecs import KINDS
+from reidfw_core.plan.chains import CHAINS
+from reidfw_core.plan.steps import STEPS, Step
+from reidfw_core.types import ModelFile, ModelFormat, Role
+
+if TYPE_CHECKING:
+    from reidfw_core.config import Configuration
+    from reidfw_core.config.binding import BoundComponent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """A step of a plan.
+
+    Attributes:
+        number: its place, from 1.
+        step: what it is.
+        component: what does the work, None where the core does.
+        takes, gives: model formats before and after, None where there is no model.
+        key: unique name within the plan, ``evaluate`` or ``evaluate_2``.
+        data: what it reads, for people.
+    """
+
+    number: int
+    key: str
+    step: Step
+    component: BoundComponent | None
+    takes: ModelFormat | None
+    gives: ModelFormat | None
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked list of steps.
+
+    Attributes:
+        operation_mode: the mode that it was made for.
+        steps: the steps in order.
+        roles: the data sets that will be read.
+        notes: what the user should know before it starts.
+    """
+
+    operation_mode: str
+    steps: tuple[PlannedStep, ...]
+    roles: tuple[Role, ...]
+    notes: tuple[str, ...]
+
+
+def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
+    """Plans a run.
+
+    Args:
+        configuration: the checked configuration.
+        bus: holds all bound components; asked what they support.
+
+    Raises:
+        PlanError: a step lacks an input, a component cannot do what its step needs, or formats do not fit together.
+    """
+    mode = configuration.config.operation_mode
+    available = available_roles(configuration)
+    current = _given_model(configuration, mode)
+    steps: list[PlannedStep] = []
+    notes = _pixel_range_notes(configuration)
+    for name in CHAINS[mode]:
+        step = STEPS[name.rstrip("?")]
+        if name.endswith("?") and not {"test_query", "test_gallery"} <= set(available):
+            continue
+        where = f"{mode}, step {len(steps) + 1} '{step.name}'"
+        component = _component(configuration, bus, step, where)
+        if current is None and step.name != "train":
+            raise PlanError(f"{where}: needs a model", hint="Give model.model_path, or a chain that begins with training.")
+        data = _data(step, available, where)
+        takes = None if step.name == "train" and configuration.config.model.model_path is None else current
+        gives = _follow_format(step, component, takes, where)
+        same = sum(planned.step is step for planned in steps)
+        steps.append(
+            PlannedStep(
+                number=len(steps) + 1,
+                key=step.name if not same else f"{step.name}_{same + 1}",
+                step=step,
+                component=component,
+                takes=takes,
+                gives=gives,
+                data=data,
+            )
+        )
+        current = gives or current
+    _check_instances(configuration)
+    return Plan(
+        operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available), notes=tuple(notes)
+    )
+
+
+def available_roles(configuration: Configuration) -> tuple[Role, ...]:
+    """The data sets that the configuration gives: those with a path, or all that a path-less reader makes."""
+    reader = configuration.components.reader
+    if reader is None:
+        return ()
+    dataset = configuration.config.dataset
+    roles: tuple[Role, ...] = (
+        "training",
+        "validation",
+        "test_query",
+        "test_gallery",
+        "quantization",
+        "prediction_query",
+        "prediction_gallery",
+    )
+    if not reader.component.needs_paths:
+        return tuple(role for role in roles if role != "validation")
+    return tuple(role for role in roles if getattr(dataset, f"{role}_path", None))
+
+
+def _given_model(configuration: Configuration, mode: str) -> ModelFormat | None:
+    path = configuration.config.model.model_path
+    return ModelFormat.of_file(Path(str(path))) if path else None
+
+
+def _component(configuration: Configuration, bus: HookBus, step: Step, where: str) -> BoundComponent | None:
+    if step.component is None:
+        return None
+    bound: BoundComponent | None = getattr(configuration.components, step.component)
+    if bound is None:
+        raise PlanError(f"{where}: the configuration names no {step.component.replace('_', ' ')}")
+    if step.hook and not bus.supports(bound.component, step.hook):
+        able = KINDS[bound.kind]
+        raise PlanError(
+            f"{where}: {able.name} '{bound.name}' of {bound.distribution} {bound.version} cannot do this "
+            f"(it does not implement {step.hook})",
+            hint="Choose another one (reidfw list " + able.name + "), or install a plugin that brings this ability.",
+        )
+    return bound
+
+
+def _data(step: Step, available: Sequence[Role], where: str) -> str:
+    if step.name == "train":
+        if "training" not in available:
+            raise PlanError(f"{where}: needs training images", hint="Give dataset.training_path.")
+        return "training set" + (", validation set" if "validation" in available else ", split for validation")
+    if step.name == "evaluate":
+        pair = [role for role in ("test_query", "test_gallery") if role in available]
+        if len(pair) == 2:
+            return "test query, test gallery"
+        if len(pair) == 1:
+            missing = "test_gallery" if pair[0] == "test_query" else "test_query"
+            raise PlanError(f"{where}: dataset.{pair[0]}_path is given, dataset.{missing}_path is missing")
+        if "validation" in available:
+            return "validation set, each against the others"
+        if "training" in available:
+            return "validation split, each against the others"
+        raise PlanError(
+            f"{where}: needs test images",
+            hint="Give dataset.test_query_path and dataset.test_gallery_path (or a validation or training set).",
+        )
+    if step.name == "quantize":
+        if "quantization" in available:
+            return "quantization set"
+        if "training" in available:
+            return "training set"
+        raise PlanError(
+            f"{where}: needs calibration images",
+            hint="Give dataset.quantization_path or dataset.training_path.",
+        )
+    if step.name == "predict":
+        for role in ("prediction_query", "prediction_gallery"):
+            if role not in available:
+                raise PlanError(f"{where}: dataset.{role}_path is missing")
+        return "prediction query, prediction gallery"
+    return "-"
+
+
+def _follow_format(
+    step: Step, component: BoundComponent | None, takes: ModelFormat | None, where: str
+) -> ModelFormat | None:
+    if step.name == "train":
+        if takes is not None and takes.container != "keras":
+            raise PlanError(f"{where}: model.model_path must be a .keras or .h5 model, got {takes.container}")
+        return ModelFormat("keras", "float32")
+    if component is None or takes is None:
+        return None
+    if step.name == "quantize":
+        accepted = component.component.consumes
+        result: ModelFormat | None = component.component.produces
+    else:
+        accepted = component.component.accepts
+        result = None
+    if not any(takes.fits(one) for one in accepted):
+        listed = ", ".join(sorted(str(one) for one in accepted))
+        raise PlanError(
+            f"{where}: {component.kind} '{component.name}' does not take a {takes} model; it takes {listed}",
+            hint="Choose another model file or another component.",
+        )
+    return result
+
+
+def _check_instances(configuration: Configuration) -> None:
+    training = configuration.config.training
+    if training is None:
+        return
+    for bound in configuration.components.losses:
+        needed = bound.component.component.min_instances
+        if training.instances_per_identity < needed:
+            raise PlanError(
+                f"training.instances_per_identity is {training.instances_per_identity}, but the loss "
+                f"'{bound.component.name}' needs at least {needed} images of each identity in a batch"
+            )
+
+
+def _pixel_range_notes(configuration: Configuration) -> list[str]:
+    config, backbone = configuration.config, configuration.components.backbone
+    if backbone is None or backbone.component.expects is None or not config.model.pretrained:
+        return []
+    if config.preprocessing is None or config.preprocessing.rescaling is None:
+        return []
+    rescaling = config.preprocessing.rescaling
+    low, high = sorted((rescaling.offset, 255 * rescaling.scale + rescaling.offset))
+    expected = backbone.component.expects
+    if abs(low - expected.low) + abs(high - expected.high) < 0.05 * (expected.high - expected.low):
+        return []
+    return [
+        f"The pretrained weights of {backbone.name} expect pixels in {expected}; preprocessing.rescaling gives "
+        f"[{low:g}, {high:g}]"
+    ]
+
+
+def _roles(steps: Sequence[PlannedStep], available: Sequence[Role]) -> tuple[Role, ...]:
+    names = {planned.step.name for planned in steps}
+    wanted: set[Role] = set()
+    has_test = {"test_query", "test_gallery"} <= set(available)
+    if "train" in names:
+        wanted |= {"training", "validation"}
+    if "evaluate" in names:
+        wanted |= {"test_query", "test_gallery"} if has_test else {"validation"}
+        if not has_test and "validation" not in available:
+            wanted |= {"training"}
+    if "quantize" in names:
+        wanted |= {"quantization"} if "quantization" in available else {"training"}
+    if "predict" in names:
+        wanted |= {"prediction_query", "prediction_gallery"}
+    return tuple(role for role in available if role in wanted)
+
+
+def step_input(planned: PlannedStep, artifacts: dict[type, Any], configuration: Configuration) -> Any:
+    """Fills a step's input dataclass.
+
+    Fields of an artifact type take the newest artifact of it; a field ``target`` takes the step's component; all
+    other fields take the section or the component(s) of that name from the configuration.
+    """
+    values: dict[str, Any] = {}
+    hints = get_type_hints(planned.step.input_type, localns=_hint_names())
+    for field in fields(planned.step.input_type):
+        kind = hints[field.name]
+        if kind in artifacts:
+            values[field.name] = artifacts[kind]
+        elif field.name == "target":
+            values[field.name] = planned.component
+        elif hasattr(configuration.components, field.name):
+            values[field.name] = getattr(configuration.components, field.name)
+        else:
+            values[field.name] = getattr(configuration.config, field.name)
+    return planned.step.input_type(**values)
+
+
+def _hint_names() -> dict[str, Any]:
+    from reidfw_core.config import binding, sections
+
+    return {**vars(sections), **vars(binding), "ModelFile": ModelFile}

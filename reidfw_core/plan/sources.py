@@ -1,0 +1,113 @@
+"""Reading the data sets of a plan, and finding what is wrong with them before the first minute of work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reidfw_core.artifacts import CalibrationData, PredictionData, RetrievalData, TrainingData
+from reidfw_core.bus import HookBus
+from reidfw_core.errors import DataError
+from reidfw_core.imaging.files import bad_images_error, decode_image_fully, find_bad_images, sniff_image
+from reidfw_core.plan.planner import Plan
+from reidfw_core.sampling.splits import choose_calibration, split_by_identity, split_by_image
+from reidfw_core.types import Role, Samples
+
+if TYPE_CHECKING:
+    from reidfw_core.config import Configuration
+
+logger = logging.getLogger(__name__)
+
+
+def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[type, Any]:
+    """Lists the images of every data set that the plan needs, and checks the files.
+
+    With ``dataset.check_image_files`` every image is decoded; otherwise only its first and last bytes are read.
+
+    Returns:
+        The artifacts with which the run begins, by their type.
+
+    Raises:
+        DataError: an unusable folder, too few identities, bad image files (all of them listed).
+    """
+    reader = configuration.components.reader
+    if reader is None or not plan.roles:
+        return {}
+    dataset = configuration.config.dataset
+    samples: dict[Role, Samples] = {}
+    for role in plan.roles:
+        folder = getattr(dataset, f"{role}_path", None) if reader.component.needs_paths else None
+        root = Path(folder).expanduser().absolute() if folder else None
+        samples[role] = bus.ask(reader.component, "read_samples", root=root, role=role)
+        if not len(samples[role]):
+            raise DataError(f"The {role} set in {samples[role].root} has no images")
+        if bus.supports(reader.component, "verify_samples") and dataset.check_image_files:
+            bad = bus.ask(reader.component, "verify_samples", samples=samples[role])
+            if bad:
+                raise bad_images_error(bad)
+    _check_files(samples, thorough=dataset.check_image_files)
+    return _as_artifacts(plan, configuration, samples)
+
+
+def _check_files(samples: Mapping[Role, Samples], *, thorough: bool) -> None:
+    paths = [path for one in samples.values() for path in one.paths]
+    if thorough:
+        logger.info("Decoding all %d image files once to check them", len(paths))
+    bad = find_bad_images(paths, decode_image_fully if thorough else sniff_image)
+    if bad:
+        raise bad_images_error(bad)
+    if thorough:
+        logger.info("All image files are fine")
+
+
+def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Role, Samples]) -> dict[type, Any]:
+    dataset = configuration.config.dataset
+    artifacts: dict[type, Any] = {}
+    steps = {planned.step.name for planned in plan.steps}
+    validation = samples.get("validation")
+    train = samples.get("training")
+    whole_train = train
+    if train is not None and validation is None and steps & {"train", "evaluate"}:
+        split = split_by_identity if dataset.validation_split_by == "identity" else split_by_image
+        train, validation = split(train, dataset.validation_split, dataset.seed)
+    if "train" in steps and train is not None and validation is not None:
+        _check_training_set(train)
+        artifacts[TrainingData] = TrainingData(train=train, validation=validation)
+    if "test_query" in samples:
+        artifacts[RetrievalData] = RetrievalData(
+            name="test_set", query=samples["test_query"], gallery=samples["test_gallery"]
+        )
+        _check_overlap(artifacts[RetrievalData])
+    elif validation is not None:
+        artifacts[RetrievalData] = RetrievalData(name="validation_set", query=validation, gallery=validation)
+    if "quantize" in steps:
+        role: Role = "quantization" if "quantization" in samples else "training"
+        chosen = samples["quantization"] if role == "quantization" else whole_train
+        assert chosen is not None
+        artifacts[CalibrationData] = CalibrationData(
+            samples=choose_calibration(chosen, dataset.quantization_split or 1.0, dataset.seed),
+            origin=f"the {role} set ({chosen.root})",
+        )
+    if "prediction_query" in samples:
+        artifacts[PredictionData] = PredictionData(
+            query=samples["prediction_query"], gallery=samples["prediction_gallery"]
+        )
+    return artifacts
+
+
+def _check_training_set(train: Samples) -> None:
+    if len(train.identity_names) < 2:
+        raise DataError(
+            f"The training set in {train.root} has a single identity, '{train.identity_names[0]}'",
+            hint="The identity is the part of a file name before the first underscore; two or more are needed.",
+        )
+
+
+def _check_overlap(data: RetrievalData) -> None:
+    if not set(data.query.identities) & set(data.gallery.identities):
+        raise DataError(
+            "No query image has an image of its identity in the gallery",
+            hint=f"Query: {data.query.root}; gallery: {data.gallery.root}. Their file names must share identities.",
+        )

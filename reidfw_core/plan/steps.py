@@ -1,0 +1,114 @@
+"""The steps that chains are made of: what each needs, gives, and asks of its component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reidfw_core.artifacts import (
+    CalibrationData,
+    PredictionData,
+    PredictionReport,
+    RetrievalData,
+    RetrievalReport,
+    TrainedModel,
+    TrainingData,
+)
+from reidfw_core.services import deployment, evaluation, prediction, quantization, training
+from reidfw_core.types import BenchmarkReport, DeploymentReport, ModelFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One kind of step.
+
+    Attributes:
+        name: what plans and chains call it.
+        title: what people read.
+        service: the function that does the work.
+        input_type: its input dataclass; fields of an artifact type are filled from sources and earlier steps, all
+            others from the configuration, by their names.
+        gives: type of its result.
+        component: the field of the bound components that it works through, None for none.
+        hook: the hook which that component must implement.
+        model_of: the model in its result that later steps use, None where it makes none.
+        metrics_of: the numbers in its result for trackers.
+    """
+
+    name: str
+    title: str
+    service: Callable[[Any, Any], Any]
+    input_type: type
+    gives: type
+    component: str | None = None
+    hook: str | None = None
+    model_of: Callable[[Any], ModelFile | None] = lambda _: None
+    metrics_of: Callable[[Any], Mapping[str, float]] = lambda _: {}
+
+
+ARTIFACTS: tuple[type, ...] = (TrainingData, RetrievalData, CalibrationData, PredictionData, ModelFile)
+"""Types that a step gets from data sources or earlier steps."""
+
+STEPS: dict[str, Step] = {
+    step.name: step
+    for step in (
+        Step(
+            name="train",
+            title="Training",
+            service=training.train,
+            input_type=training.TrainInput,
+            gives=TrainedModel,
+            model_of=lambda result: result.embedding_model,
+            metrics_of=training.training_metrics,
+        ),
+        Step(
+            name="evaluate",
+            title="Evaluation",
+            service=evaluation.evaluate,
+            input_type=evaluation.EvaluateInput,
+            gives=RetrievalReport,
+            component="evaluation_target",
+            hook="open_runner",
+            metrics_of=evaluation.retrieval_metrics,
+        ),
+        Step(
+            name="quantize",
+            title="Quantization",
+            service=quantization.quantize,
+            input_type=quantization.QuantizeInput,
+            gives=ModelFile,
+            component="quantizer",
+            hook="quantize_model",
+            model_of=lambda result: result,
+        ),
+        Step(
+            name="predict",
+            title="Prediction",
+            service=prediction.predict,
+            input_type=prediction.PredictInput,
+            gives=PredictionReport,
+            component="prediction_target",
+            hook="open_runner",
+        ),
+        Step(
+            name="benchmark",
+            title="Benchmarking",
+            service=deployment.benchmark,
+            input_type=deployment.BoardInput,
+            gives=BenchmarkReport,
+            component="benchmark_target",
+            hook="benchmark_model",
+            metrics_of=deployment.benchmark_metrics,
+        ),
+        Step(
+            name="deploy",
+            title="Deployment",
+            service=deployment.deploy,
+            input_type=deployment.BoardInput,
+            gives=DeploymentReport,
+            component="deployment_target",
+            hook="deploy_model",
+        ),
+    )
+}

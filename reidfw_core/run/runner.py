@@ -1,0 +1,258 @@
+"""Running a plan step by step."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reidfw_core.artifacts import RetrievalReport
+from reidfw_core.bus import HookBus
+from reidfw_core.components import Component
+from reidfw_core.context import RunContext
+from reidfw_core.errors import ReidfwError, StepError, StorageError
+from reidfw_core.files import STORAGE_ERRNOS
+from reidfw_core.plan.planner import Plan, PlannedStep, make_plan, step_input
+from reidfw_core.plan.sources import read_sources
+from reidfw_core.run.directory import STATE_DIR, append_event, create_run_dir, run_log, write_json, write_start
+from reidfw_core.run.setup import prepare_frameworks
+from reidfw_core.types import ModelFile, ModelFormat
+
+if TYPE_CHECKING:
+    from reidfw_core.config import Configuration
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What a step gave: its typed result, and how long it took in seconds."""
+
+    planned: PlannedStep
+    result: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A finished run: its folder and the results of its steps."""
+
+    run_dir: Path
+    operation_mode: str
+    steps: tuple[StepResult, ...]
+
+
+def open_bus(configuration: Configuration, listeners: Sequence[tuple[str, Component]] = ()) -> HookBus:
+    """A bus with all components of the configuration, and with further listeners (of the command line, say).
+
+    Raises:
+        PluginBroken: a component does not keep its contract.
+    """
+    bus = HookBus()
+    for bound in configuration.components.all():
+        bus.add(bound.component, bound.name)
+    for name, listener in listeners:
+        bus.add(listener, name)
+    return bus
+
+
+def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[type, Any]:
+    """Finds what can be known to fail before the first minute of work.
+
+    Reads the data sets' listings, asks targets whether they can be used, and lets Keras check optimizer and callbacks.
+
+    Returns:
+        The artifacts that the run begins with.
+
+    Raises:
+        ReidfwError: what is wrong.
+    """
+    for planned in plan.steps:
+        if planned.component and planned.step.hook and bus.supports(planned.component.component, "probe_target"):
+            found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
+            logger.debug("%s: %s", planned.component.name, found)
+    artifacts = read_sources(plan, configuration, bus)
+    if any(planned.step.name == "train" for planned in plan.steps):
+        from reidfw_core.services.training import check_settings
+
+        assert configuration.config.training is not None
+        check_settings(configuration.config.training)
+    model = configuration.config.model
+    if model.model_path is not None:
+        path = Path(str(model.model_path)).expanduser().absolute()
+        artifacts[ModelFile] = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
+    return artifacts
+
+
+def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]] = ()) -> RunResult:
+    """Plans, checks and runs.
+
+    Nothing is written before plan and preflight are fine. After that the run folder tells how far the run came
+    (``reidfw/status.json`` and ``reidfw/events.jsonl``), whatever happens.
+
+    Args:
+        configuration: the checked configuration.
+        listeners: further listeners, each with its name.
+
+    Raises:
+        ReidfwError: see :mod:`reidfw_core.errors`; unexpected errors of a component become a StepError.
+        KeyboardInterrupt: Ctrl-C, after the state has been written.
+    """
+    bus = open_bus(configuration, listeners)
+    plan = make_plan(configuration, bus)
+    for note in plan.notes:
+        logger.warning(note)
+    artifacts = preflight(plan, configuration, bus)
+    general = configuration.config.general
+    run_dir = create_run_dir(Path(configuration.config.hydra.run.dir))
+    context = RunContext(
+        run_dir=run_dir,
+        saved_models_dir=run_dir / general.saved_models_dir,
+        logs_dir=run_dir / general.logs_dir,
+        seed=general.global_seed,
+        bus=bus,
+    )
+    with run_log(run_dir):
+        write_start(run_dir, configuration, plan)
+        logger.info("operation_mode: %s", plan.operation_mode)
+        logger.info("Run folder: %s", run_dir)
+        prepare_frameworks(general)
+        return _run_steps(plan, configuration, artifacts, context)
+
+
+def _run_steps(
+    plan: Plan, configuration: Configuration, artifacts: dict[type, Any], context: RunContext
+) -> RunResult:
+    bus, run_dir = context.bus, context.run_dir
+    done: list[StepResult] = []
+    status = "failed"
+    _write_status(run_dir, plan, "running", done, None)
+    bus.tell(
+        "run_started",
+        run_dir=run_dir,
+        project=configuration.config.general.project_name,
+        operation_mode=plan.operation_mode,
+        config=configuration.resolved,
+        origin=configuration.loaded.origin,
+    )
+    try:
+        for planned in plan.steps:
+            try:
+                done.append(_run_step(planned, len(plan.steps), configuration, artifacts, context))
+            except BaseException as error:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                _note_failure(planned, plan, done, status, error, context)
+                raise
+        status = "finished"
+        _write_status(run_dir, plan, status, done, None)
+        write_json(run_dir / STATE_DIR / "report.json", _summary(done))
+        logger.info("operation finished: %s", plan.operation_mode)
+    finally:
+        bus.tell("run_finished", run_dir=run_dir, status=status)
+    return RunResult(run_dir=run_dir, operation_mode=plan.operation_mode, steps=tuple(done))
+
+
+def _run_step(
+    planned: PlannedStep, total: int, configuration: Configuration, artifacts: dict[type, Any], context: RunContext
+) -> StepResult:
+    step = planned.step
+    context.bus.tell("step_started", step=planned.key, number=planned.number, total=total)
+    append_event(context.run_dir, "step_started", step=planned.key)
+    started = time.perf_counter()
+    try:
+        result = step.service(step_input(planned, artifacts, configuration), context)
+    except ReidfwError:
+        raise
+    except OSError as cause:
+        if cause.errno in STORAGE_ERRNOS:
+            raise StorageError(f"{step.title}: cannot write to {context.run_dir}: {cause.strerror}") from cause
+        raise _step_error(planned, cause) from cause
+    except Exception as cause:
+        raise _step_error(planned, cause) from cause
+    seconds = time.perf_counter() - started
+    model = step.model_of(result)
+    if model is not None:
+        artifacts[ModelFile] = model
+    write_json(
+        context.run_dir / STATE_DIR / f"{planned.number:02d}-{planned.key}.json",
+        {"step": planned.key, "seconds": seconds, "result": result},
+    )
+    metrics = step.metrics_of(result)
+    if metrics:
+        params = {"target": planned.component.name} if planned.component else {}
+        context.bus.tell("metrics_reported", step=planned.key, metrics=metrics, params=params)
+    append_event(context.run_dir, "step_finished", step=planned.key, seconds=round(seconds, 3))
+    context.bus.tell("step_finished", step=planned.key, seconds=seconds)
+    logger.info("%s complete.", step.title)
+    return StepResult(planned=planned, result=result, seconds=seconds)
+
+
+def _step_error(planned: PlannedStep, cause: Exception) -> StepError:
+    who = f", {planned.component.kind} '{planned.component.name}' of {planned.component.distribution}" if planned.component else ""
+    text = str(cause).strip() or "no message"
+    return StepError(
+        f"Step {planned.number} '{planned.key}'{who} failed: {type(cause).__name__}: {text}",
+        hint="Run again with --debug to see the traceback.",
+    )
+
+
+def _note_failure(
+    planned: PlannedStep, plan: Plan, done: list[StepResult], status: str, error: BaseException, context: RunContext
+) -> None:
+    # The disk may be full or gone: what cannot be written now must not hide the error itself.
+    try:
+        _write_status(context.run_dir, plan, status, done, planned.key, str(error) or type(error).__name__)
+        append_event(context.run_dir, f"step_{status}", step=planned.key, error=f"{type(error).__name__}: {error}")
+    except (OSError, StorageError) as cause:
+        logger.warning("The state of the run could not be written: %s", cause)
+    logger.error("Step %d '%s' %s: %s", planned.number, planned.key, status, error or type(error).__name__)
+    logger.info("%s", _how_to_go_on(plan, done, context))
+    context.bus.tell("step_failed", step=planned.key, error=error)
+
+
+def _how_to_go_on(plan: Plan, done: list[StepResult], context: RunContext) -> str:
+    config = shlex.quote(str(context.run_dir / STATE_DIR / "config.resolved.yaml"))
+    remaining = {"chain_tqeb": "chain_qb", "chain_tqe": "chain_eqe"}.get(plan.operation_mode)
+    trained = next((step.result.embedding_model for step in done if step.planned.step.name == "train"), None)
+    if trained is not None and remaining:
+        return (
+            "Training is done and kept. To go on from its result: "
+            f"reidfw run {config} operation_mode={remaining} model.model_path={shlex.quote(str(trained.path))} "
+            "'~model.model_name' '~hydra'"
+        )
+    return f"To start over with the same configuration: reidfw run {config} '~hydra'"
+
+
+def _write_status(
+    run_dir: Path, plan: Plan, status: str, done: list[StepResult], failed: str | None, error: str | None = None
+) -> None:
+    write_json(
+        run_dir / STATE_DIR / "status.json",
+        {
+            "status": status,
+            "operation_mode": plan.operation_mode,
+            "finished_steps": [step.planned.key for step in done],
+            "failed_step": failed,
+            "error": error,
+            "remaining_steps": [planned.key for planned in plan.steps[len(done) :]],
+        },
+    )
+
+
+def _summary(done: Sequence[StepResult]) -> dict[str, Any]:
+    metrics: dict[str, float] = {}
+    for step in done:
+        metrics.update(step.planned.step.metrics_of(step.result))
+    return {
+        "metrics": metrics,
+        "seconds": {step.planned.key: round(step.seconds, 3) for step in done},
+        "models": [
+            {"name": r.model.name, "path": r.model.path, "size_bytes": r.model.size_bytes, "kind": r.kind, "threshold": r.threshold}
+            for r in (step.result for step in done)
+            if isinstance(r, RetrievalReport)
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Which images are used when: the PK sampler, splits, calibration subsets. NumPy only."""

@@ -1,0 +1,80 @@
+"""Quantizing a float model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reidfw_core.artifacts import CalibrationData
+from reidfw_core.context import RunContext
+from reidfw_core.imaging.decoding import image_batches
+from reidfw_core.imaging.spec import image_spec
+from reidfw_core.types import CalibrationSet, ModelFile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from reidfw_core.config.binding import BoundComponent
+    from reidfw_core.config.sections import PreprocessingSection, QuantizationSection
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeInput:
+    """What quantization needs.
+
+    Attributes:
+        model: the float model.
+        data: calibration images.
+        preprocessing: the ``preprocessing`` section, the same as in evaluation.
+        quantization: the ``quantization`` section.
+        quantizer: the bound quantizer.
+    """
+
+    model: ModelFile
+    data: CalibrationData
+    preprocessing: PreprocessingSection
+    quantization: QuantizationSection
+    quantizer: BoundComponent
+
+
+def quantize(inp: QuantizeInput, ctx: RunContext) -> ModelFile:
+    """Quantizes the model into ``quantization.export_dir`` of the run folder.
+
+    Raises:
+        DataError: the model cannot be quantized, or calibration images cannot be decoded.
+        StorageError: the result cannot be written.
+    """
+    samples = inp.data.samples
+    model = inp.model
+    if model.input_shape is None:
+        model = ctx.bus.ask(inp.quantizer.component, "inspect_model", model=model)
+    assert model.input_shape is not None
+    spec = image_spec(inp.preprocessing, model.input_shape)
+    logger.info("Calibrating with %d images from %s", len(samples), inp.data.origin)
+    export_dir = ctx.run_dir / inp.quantization.export_dir
+    export_dir.mkdir(parents=True, exist_ok=True)
+    with ctx.progress("Calibration", len(samples), "images") as advance:
+
+        def images() -> Iterator[np.ndarray]:
+            for done, image in enumerate(image_batches(samples.paths, spec, 1), start=1):
+                yield image
+                if done % 16 == 0 or done == len(samples):
+                    advance(done)
+
+        quantized: ModelFile = ctx.bus.ask(
+            inp.quantizer.component,
+            "quantize_model",
+            model=model,
+            calibration=CalibrationSet(num_images=len(samples), images=images, origin=inp.data.origin),
+            workdir=ctx.run_dir,
+            export_dir=export_dir,
+        )
+    logger.info(
+        "%s: %.1f KiB, was %.1f KiB", quantized.path.name, quantized.size_bytes / 1024, model.size_bytes / 1024
+    )
+    ctx.bus.tell("artifact_saved", path=quantized.path, description="quantized model")
+    return quantized
