@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from reidfw_core.config.expressions import parse_lambda
 from reidfw_core.errors import DataError, nearest_match
+from reidfw_core.files import atomic_path
 
 BUILT_IN = {
     "ModelCheckpoint": "the best and the last model are always saved",
@@ -63,52 +65,50 @@ def _build_callback(name: str, arguments: dict[str, Any], known: Mapping[str, ty
         raise DataError(f"training.callbacks.{name}: {str(cause).splitlines()[0]}") from cause
 
 
-class Validation(keras.callbacks.Callback):
-    """Adds the validation metrics to each epoch's logs, before any other callback reads them.
+class ValidateAndSave(keras.callbacks.Callback):
+    """At the end of each epoch: validates the averaged weights, saves them, and remembers the best ones.
+
+    It comes first in the list of callbacks, so that the others find the validation metrics in the logs.
 
     Args:
-        validate: gives the metrics, named ``val_...``.
-    """
-
-    def __init__(self, validate: Callable[[], Mapping[str, float]]) -> None:
-        super().__init__()
-        self._validate = validate
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Validates."""
-        if logs is not None:
-            logs.update(self._validate())
-
-
-class SaveModels(keras.callbacks.Callback):
-    """Saves the last model after each epoch, and the best one whenever the monitored metric improves.
-
-    Args:
-        save: writes the model to a path.
-        best, last: the two paths.
-        monitor: name of the metric.
-        mode: ``max`` or ``min``.
-        start: value to beat, from the weights before training; None where those do not compete.
+        validate: gives the metrics of the network as it is now, named ``val_...``.
+        save: writes the model as it is now to a path.
+        best, last: paths of the best and of the last model.
+        monitor: metric that tells the best epoch.
+        mode: ``min`` or ``max``.
     """
 
     def __init__(
-        self, save: Callable[[Path], None], best: Path, last: Path, monitor: str, mode: str, start: float | None = None
+        self,
+        *,
+        validate: Callable[[], Mapping[str, float]],
+        save: Callable[[Path], object],
+        best: Path,
+        last: Path,
+        monitor: str,
+        mode: Literal["min", "max"],
     ) -> None:
         super().__init__()
-        self._save, self._best_path, self._last_path = save, best, last
+        self._validate, self._save = validate, save
+        self._best_path, self._last_path = best, last
         self._monitor, self._sign = monitor, 1.0 if mode == "max" else -1.0
-        self.best_value = -math.inf if start is None else self._sign * start
+        self._best_value = -math.inf
         self.best_epoch = 0
-        self.best_weights: list[Any] | None = None
+        self.best_weights: list[Any] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Saves."""
-        value = self._sign * (logs or {}).get(self._monitor, math.nan)
-        self._save(self._last_path)
-        if value > self.best_value:
-            self.best_value, self.best_epoch = value, epoch + 1
-            self.best_weights = [variable.numpy() for variable in self.model.network.variables]
-            self._save(self._best_path)
+        """Validates and saves."""
+        logs = {} if logs is None else logs
+        with self.model.averaged_weights():
+            logs.update(self._validate())
+            self._save(self._last_path)
+            value = self._sign * logs.get(self._monitor, math.nan)
+            if value > self._best_value or not self.best_weights:
+                self._best_value = value if math.isfinite(value) else -math.inf
+                self.best_epoch = epoch + 1
+                self.best_weights = [variable.numpy() for variable in self.model.network.variables]
+                with atomic_path(self._best_path) as temporary:
+                    shutil.copyfile(self._last_path, temporary)
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -163,10 +163,3 @@ class Reporter(keras.callbacks.Callback):
         """Tells the epoch's metrics, the learning rate among them."""
         self._batch_done(self._batches)
         self._epoch_done(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})
-
-
-def ordered(
-    validation: Validation | None, configured: Sequence[keras.callbacks.Callback], own: Sequence[keras.callbacks.Callback]
-) -> list[keras.callbacks.Callback]:
-    """Validation first, so that the others see its metrics; then those of the YAML; then ours."""
-    return [*([validation] if validation else []), *configured, *own]

@@ -136,6 +136,25 @@ def freeze_layers(network: ReidNetwork, frozen: Sequence[int | slice]) -> int:
     return sum(not layer.trainable for layer in layers)
 
 
+def transfer_weights(source: keras.Model, target: keras.Model) -> tuple[int, int]:
+    """Copies the weights of all layers that both models have, by name and by the shapes of their weights.
+
+    Returns:
+        How many layers with weights were copied, and how many the target has.
+    """
+    given = {layer.name: layer.get_weights() for layer in source._flatten_layers(include_self=False) if layer.weights}
+    copied = total = 0
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        total += 1
+        weights = given.get(layer.name, [])
+        if [weight.shape for weight in weights] == [tuple(weight.shape) for weight in layer.weights]:
+            layer.set_weights(weights)
+            copied += 1
+    return copied, total
+
+
 def load_keras_model(path: Path) -> keras.Model:
     """Loads a ``.keras`` or ``.h5`` model without its optimizer.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from reidfw_core._keras.network import ReidNetwork
+from reidfw_core._keras.statistics import batch_norm_layers
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,31 @@ class LossTerm:
         return tf.cast(self.function(identities, tf.cast(outputs, tf.float32)), tf.float32)
 
 
+@dataclass(frozen=True)
+class Sharpness:
+    """Sharpness-aware minimisation.
+
+    Attributes:
+        radius: length of the step uphill in weight space; 0 switches it off.
+        batch_share: share of the batch, from its beginning, that tells the direction uphill, in (0, 1].
+    """
+
+    radius: float = 0.0
+    batch_share: float = 1.0
+
+
+@contextmanager
+def _frozen_statistics(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 1.0
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
 def loss_values(terms: Sequence[LossTerm], identities: Any, embeddings: Any, logits: Any) -> tuple[Any, dict[str, Any]]:
     """The weighted sum of all terms, and each of them unweighted by its name."""
     values = {term.name: term.value(identities, embeddings, logits) for term in terms}
@@ -48,15 +75,45 @@ class ReidTrainer(keras.Model):
     Args:
         network: the network; its layers are trained in place.
         terms: the losses.
+        average_momentum: share of the old average that each step keeps in the exponential moving average of all
+            weights and batch normalization statistics; 0 switches averaging off.
+        sharpness: settings of sharpness-aware minimisation.
+
+    Source: P. Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", 2021, algorithm 1;
+    J. Du et al., "Efficient Sharpness-aware Minimization", 2022, for taking the ascent from a part of the batch.
     """
 
-    def __init__(self, network: ReidNetwork, terms: Sequence[LossTerm]) -> None:
+    def __init__(
+        self,
+        network: ReidNetwork,
+        terms: Sequence[LossTerm],
+        average_momentum: float = 0.0,
+        sharpness: Sharpness | None = None,
+    ) -> None:
         super().__init__(name="reid_trainer")
         self.network = network.training
         self.terms = tuple(terms)
         self.term_layers = [term.function for term in terms if isinstance(term.function, keras.layers.Layer)]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", *(term.name for term in terms))}
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        self._sharpness = sharpness or Sharpness()
+        self._normalizations = batch_norm_layers(self.network)
+        self._momentum = average_momentum
+        self._averaged = [v for v in self.network.variables if v.dtype == "float32"] if average_momentum else []
+        self._averages = [tf.Variable(v.value, trainable=False) for v in self._averaged]
+        self._steps = tf.Variable(0.0, trainable=False)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """The network has its averaged weights inside the block, and its own again after it."""
+        own = [variable.numpy() for variable in self._averaged]
+        for variable, average in zip(self._averaged, self._averages, strict=True):
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._averaged, own, strict=True):
+                variable.assign(value)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -70,16 +127,51 @@ class ReidTrainer(keras.Model):
     def train_step(self, data: tuple[Any, Any]) -> Mapping[str, Any]:
         """One optimizer step on a batch of images (B, H, W, C) and identities (B,)."""
         images, identities = data
+        perturbation = self._ascend(images, identities)
+        # Batch normalization statistics come from the pass with the weights that are kept, not the perturbed ones.
+        with _frozen_statistics(self._normalizations if perturbation else ()):
+            gradients, total, values, logits = self._differentiate(images, identities)
+        self._move(perturbation, -1.0)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self._follow_average()
+        self.trackers["loss"].update_state(total)
+        for name, value in values.items():
+            self.trackers[name].update_state(value)
+        self.accuracy.update_state(identities, logits)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _differentiate(self, images: Any, identities: Any) -> tuple[list[Any], Any, dict[str, Any], Any]:
         with tf.GradientTape() as tape:
             embeddings, logits = self.network(images, training=True)
             total, values = loss_values(self.terms, identities, embeddings, logits)
             if self.network.losses:
                 total += tf.add_n(self.network.losses)
             scaled = self.optimizer.scale_loss(total)
-        variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-        self.trackers["loss"].update_state(total)
-        for name, value in values.items():
-            self.trackers[name].update_state(value)
-        self.accuracy.update_state(identities, logits)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return tape.gradient(scaled, self.trainable_variables), total, values, logits
+
+    def _ascend(self, images: Any, identities: Any) -> list[Any]:
+        # Moves the weights uphill by `sharpness.radius`, where the step's gradient is then taken. A part of the batch
+        # tells the direction well enough.
+        if not self._sharpness.radius:
+            return []
+        part = max(1, round(images.shape[0] * self._sharpness.batch_share)) if images.shape[0] else None
+        gradients, *_ = self._differentiate(images[:part], identities[:part])
+        norm = tf.maximum(tf.linalg.global_norm(gradients), 1e-12)
+        perturbation = [
+            tf.zeros_like(variable.value) if gradient is None else gradient * (self._sharpness.radius / norm)
+            for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
+        ]
+        self._move(perturbation, 1.0)
+        return perturbation
+
+    def _move(self, perturbation: Sequence[Any], sign: float) -> None:
+        if perturbation:
+            for step, variable in zip(perturbation, self.trainable_variables, strict=True):
+                variable.assign_add(sign * step)
+
+    def _follow_average(self) -> None:
+        # The average forgets its random start quickly: its momentum grows with the steps up to the one asked for.
+        self._steps.assign_add(1.0)
+        keep = tf.minimum(self._momentum, (1.0 + self._steps) / (10.0 + self._steps))
+        for variable, average in zip(self._averaged, self._averages, strict=True):
+            average.assign(keep * average + (1.0 - keep) * variable.value)

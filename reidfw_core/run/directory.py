@@ -94,6 +94,12 @@ def write_start(run_dir: Path, configuration: Configuration, plan: Plan) -> None
     write_json(state / "environment.json", environment(configuration))
 
 
+def config_origin(configuration: Configuration) -> dict[str, str]:
+    """``config_path`` and ``config_name``: folder and name of the configuration file."""
+    path = configuration.loaded.path
+    return {} if path is None else {"config_path": str(path.absolute().parent), "config_name": path.name}
+
+
 def environment(configuration: Configuration) -> dict[str, Any]:
     """What the run depended on: versions of Python, packages, and the distribution of each component."""
     versions: dict[str, str] = {}

@@ -18,7 +18,7 @@ from reidfw_core.errors import ReidfwError, StepError, StorageError
 from reidfw_core.files import STORAGE_ERRNOS
 from reidfw_core.plan.planner import Plan, PlannedStep, make_plan, step_input
 from reidfw_core.plan.sources import read_sources
-from reidfw_core.run.directory import STATE_DIR, append_event, create_run_dir, run_log, write_json, write_start
+from reidfw_core.run.directory import STATE_DIR, append_event, config_origin, create_run_dir, run_log, write_json, write_start
 from reidfw_core.run.setup import prepare_frameworks
 from reidfw_core.types import ModelFile, ModelFormat
 
@@ -137,7 +137,7 @@ def _run_steps(
         project=configuration.config.general.project_name,
         operation_mode=plan.operation_mode,
         config=configuration.resolved,
-        origin=configuration.loaded.origin,
+        origin=config_origin(configuration),
     )
     try:
         for planned in plan.steps:

@@ -14,7 +14,7 @@ import numpy as np
 
 from reidfw_core.artifacts import Neighbour, Prediction, PredictionData, PredictionReport
 from reidfw_core.context import RunContext
-from reidfw_core.figures import draw_prediction_sheet
+from reidfw_core.figures.sheet import draw_prediction_sheet
 from reidfw_core.files import atomic_path, write_text
 from reidfw_core.imaging.spec import image_spec
 from reidfw_core.metrics import chunked_distances

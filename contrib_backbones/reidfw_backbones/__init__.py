@@ -1,0 +1,1 @@
+"""Backbones of reidfw: networks from an image to a feature map."""

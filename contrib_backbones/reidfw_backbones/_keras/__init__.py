@@ -1,0 +1,1 @@
+"""What needs Keras: imported by the hooks, never by a listing."""

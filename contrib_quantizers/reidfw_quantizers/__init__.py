@@ -1,0 +1,1 @@
+"""Quantizers of reidfw: ``TFlite_converter`` and ``onnx_quantizer``."""

@@ -1,0 +1,1 @@
+"""Code that needs Keras; imported inside the hooks only."""

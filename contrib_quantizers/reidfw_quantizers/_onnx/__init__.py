@@ -1,0 +1,1 @@
+"""Code that needs ONNX; imported inside the hook only."""

@@ -1,0 +1,267 @@
+"""Static quantization of ONNX models with ONNX Runtime."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError
+from reidfw_quantizers.calibration import checked_images, no_images
+from reidfw_quantizers.chatter import prints_to_log
+from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
+
+logger = logging.getLogger(__name__)
+
+_CHANNELS = (1, 3, 4)
+_INTEGER_8_BIT = frozenset({onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Reads and checks an ``.onnx`` file with one image input and one output.
+
+    Raises:
+        DataError: the file is missing, not an ONNX model, or has several inputs or outputs.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no model file {path}")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as cause:  # protobuf's and onnx's own errors, which share no base class
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise DataError(f"{path} cannot be read as an ONNX model: {reason}") from cause
+    inputs, outputs = image_inputs(model), model.graph.output
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise DataError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a ReID model has one each")
+    return model
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether a model holds weights of 8-bit integers."""
+    return any(tensor.data_type in _INTEGER_8_BIT for tensor in model.graph.initializer)
+
+
+def image_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that a caller must give; files of old tools list the weights among the inputs too."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """Sizes of an input or output, None for one that may vary."""
+    return tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
+
+
+def inspect_onnx(model: ModelFile) -> ModelFile:
+    """The same model with input shape, embedding length and number format.
+
+    Raises:
+        DataError: the file is not an ONNX model from one image of fixed size to one vector.
+    """
+    opened = load_onnx(model.path)
+    output = dimensions(opened.graph.output[0])
+    if len(output) != 2 or output[1] is None:
+        raise DataError(f"{model.path} gives {output}; a ReID model gives (batch, D): one embedding an image")
+    return replace(
+        model,
+        format=ModelFormat.parse("onnx/int8_qdq" if is_quantized(opened) else "onnx/float32"),
+        input_shape=_image_shape(dimensions(image_inputs(opened)[0]), str(model.path)),
+        embedding_dim=output[1],
+    )
+
+
+def _image_shape(sizes: Sequence[int | None], name: str) -> tuple[int, int, int]:
+    """(H, W, C) of an input, its 1, 3 or 4 channels looked for in the first place and then in the last one."""
+    if len(sizes) == 4 and None not in sizes[1:]:
+        first, middle, last = (int(size) for size in sizes[1:] if size is not None)
+        if first in _CHANNELS:
+            return middle, last, first
+        if last in _CHANNELS:
+            return first, middle, last
+    raise DataError(f"{name} takes {tuple(sizes)}; a ReID model takes an image of fixed height, width and channels")
+
+
+class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+    """Calibration images as ONNX Runtime reads them, one at a time and in the order of the file's dimensions.
+
+    Args:
+        calibration: the images, (1, H, W, C) each.
+        input_value: the model's input.
+
+    Raises:
+        DataError: there is no image, or the images do not fit the model.
+    """
+
+    def __init__(self, calibration: CalibrationSet, input_value: onnx.ValueInfoProto) -> None:
+        self._calibration = calibration
+        self._input_value = input_value
+        first = next(calibration.images(), None)
+        if first is None:
+            raise no_images(calibration)
+        height, width, channels = first.shape[1:]
+        self.input_shape = (height, width, channels)
+        self._channels_first = _channels_first(dimensions(input_value), self.input_shape)
+        self._images: Iterator[np.ndarray] = checked_images(calibration, self.input_shape)
+        self._left: int | None = None
+        self.count = 0
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next image under the input's name; None after the last one of the range or of the set."""
+        if self._left == 0:
+            return None
+        image = next(self._images, None)
+        if image is None:
+            return None
+        if self._left is not None:
+            self._left -= 1
+        self.count += 1
+        arranged = np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if self._channels_first else image
+        return {self._input_value.name: arranged}
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Lets :meth:`get_next` give the next ``end_index - start_index`` images; ranges follow each other."""
+        self._left = end_index - start_index
+
+    def __len__(self) -> int:
+        return self._calibration.num_images
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CalibrationImages:
+        return CalibrationImages(self._calibration, self._input_value)
+
+
+def quantize_qdq(
+    model: onnx.ModelProto, calibration: CalibrationSet, params: QuantizationParams, path: Path, workdir: Path
+) -> tuple[int, tuple[int, int, int]]:
+    """Writes the quantized form of a float model, with pairs of QuantizeLinear and DequantizeLinear.
+
+    Args:
+        model: a float model.
+        calibration: images to measure the ranges of activations with.
+        params: number formats, calibration method and selection of nodes.
+        path: the file to write.
+        workdir: existing folder; a temporary folder is made there and removed.
+
+    Returns:
+        The number of calibration images used, and their (H, W, C).
+
+    Raises:
+        DataError: no or unfit calibration images, unknown nodes or tensors, or a refusal of ONNX Runtime.
+    """
+    options, extra = params.onnx_quant_parameters, params.onnx_extra_options
+    images = CalibrationImages(calibration, image_inputs(model)[0])
+    by_image = options.calibrate_method != "MinMax"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
+            # by path: given a model in memory, ONNX Runtime moves its weights to a file that its checks then miss
+            given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
+            onnx.save(model, given)
+            quant_pre_process(given, prepared, skip_symbolic_shape=True)
+            _check_names(onnx.load(prepared), options)
+            quantize_static(
+                prepared,
+                path,
+                images,
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=sorted(options.op_types_to_quantize),
+                per_channel=params.granularity == "per_channel",
+                activation_type=_quant_type(options.activType),
+                weight_type=_quant_type(options.weightType),
+                nodes_to_quantize=list(options.nodes_to_quantize),
+                nodes_to_exclude=list(options.nodes_to_exclude),
+                calibrate_method=CalibrationMethod[options.calibrate_method],
+                extra_options=_extra_options(extra, by_image=by_image),
+            )
+    except (ReidfwError, MemoryError, OSError):
+        raise
+    except Exception as cause:
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise DataError(f"ONNX Runtime cannot quantize the model: {reason}") from cause
+    return images.count, images.input_shape
+
+
+def check_runs(path: Path) -> None:
+    """Checks that ONNX Runtime can load a file. Raises DataError."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as cause:  # ONNX Runtime's errors share no base class
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise DataError(f"ONNX Runtime cannot load the quantized model: {reason}") from cause
+
+
+def float_layers(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the convolutions and matrix products whose inputs are not de-quantized integers."""
+    dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    return tuple(
+        node.name or node.output[0]
+        for node in model.graph.node
+        if node.op_type in {"Conv", "ConvTranspose", "Gemm", "MatMul"} and not set(node.input[:2]) <= dequantized
+    )
+
+
+def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
+    """How often each kind of operator occurs, sorted by kind."""
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+def _channels_first(sizes: Sequence[int | None], image_shape: tuple[int, ...]) -> bool:
+    height, width, channels = image_shape
+    for shape, channels_first in (((channels, height, width), True), ((height, width, channels), False)):
+        if len(sizes) == 4 and all(size in (None, wanted) for size, wanted in zip(sizes[1:], shape, strict=True)):
+            return channels_first
+    raise DataError(f"The model takes images {tuple(sizes[1:])}; the calibration images are {image_shape} (H, W, C)")
+
+
+def _check_names(model: onnx.ModelProto, options: OnnxQuantParameters) -> None:
+    names = {node.name for node in model.graph.node}
+    unknown = sorted({*options.nodes_to_quantize, *options.nodes_to_exclude} - names)
+    if unknown:
+        shown = ", ".join(sorted(names)[:20])
+        raise DataError(
+            f"The model has no node {', '.join(unknown)}; its nodes are {shown}{' ...' * (len(names) > 20)}"
+        )
+
+
+def _extra_options(extra: OnnxExtraOptions, *, by_image: bool) -> dict[str, Any]:
+    options: dict[str, Any] = extra.model_dump(exclude={"weights_tensor_override", "activations_tensor_override"})
+    overrides = {
+        tensor: [_override(setting)]
+        for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override)
+    }
+    if overrides:
+        options["TensorQuantOverrides"] = overrides
+    if by_image:
+        # histograms of one image after the other: all at once, ONNX Runtime keeps each activation of each image
+        options["CalibStridedMinMax"] = 1
+    return options
+
+
+def _override(setting: TensorOverride) -> dict[str, Any]:
+    override: dict[str, Any] = {"quant_type": _quant_type(setting.quant_type)}
+    if setting.scale is not None:
+        override["scale"] = np.array(setting.scale, np.float32)
+    if setting.zero_point is not None:
+        override["zero_point"] = np.array(setting.zero_point, np.int64)
+    return override
+
+
+def _quant_type(name: str) -> QuantType:
+    return QuantType[f"Q{name}"]

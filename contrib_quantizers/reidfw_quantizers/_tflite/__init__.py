@@ -1,0 +1,1 @@
+"""Code that needs TensorFlow Lite; imported inside the hook only."""

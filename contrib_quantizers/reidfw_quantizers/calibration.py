@@ -1,0 +1,44 @@
+"""Looking at calibration images before a converter does, so that its errors speak of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from reidfw_core.api import CalibrationSet, DataError
+
+
+def checked_images(calibration: CalibrationSet, input_shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    """Yields the calibration images one by one, each checked.
+
+    Args:
+        calibration: the images.
+        input_shape: (H, W, C) of the model.
+
+    Yields:
+        (1, H, W, C) float32, finite.
+
+    Raises:
+        DataError: there is no image, or one has another shape or holds NaN or infinity.
+    """
+    number = 0
+    for number, image in enumerate(calibration.images(), start=1):
+        if image.shape != (1, *input_shape):
+            raise DataError(
+                f"Calibration image {number} of {calibration.origin} has shape {image.shape}, "
+                f"but the model takes {(1, *input_shape)}"
+            )
+        if not np.isfinite(image).all():
+            raise DataError(f"Calibration image {number} of {calibration.origin} holds NaN or infinity")
+        yield np.ascontiguousarray(image, np.float32)
+    if number == 0:
+        raise no_images(calibration)
+
+
+def no_images(calibration: CalibrationSet) -> DataError:
+    """The error that says that there is nothing to calibrate with."""
+    return DataError(
+        f"There are no calibration images ({calibration.origin}); quantization measures activations with them",
+        hint="Give dataset.quantization_path or dataset.training_path, or a larger dataset.quantization_split.",
+    )

@@ -1,0 +1,162 @@
+"""``onnx_quantizer``: ONNX models with pairs of QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from reidfw_core.api import (
+    CalibrationSet,
+    ModelFile,
+    ModelFormat,
+    Quantizer,
+    ToolNotFound,
+    atomic_path,
+    hookimpl,
+)
+from reidfw_quantizers.params import QuantizationParams
+
+logger = logging.getLogger(__name__)
+
+
+class OnnxQuantizer(Quantizer):
+    """Post-training quantization with ONNX Runtime, in the QDQ format.
+
+    A Keras model is first converted to ONNX (input ``image`` as (batch, C, H, W), output ``embedding``); an ONNX
+    model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that holds
+    8-bit weights already is handed on unchanged. The result is ``<stem>_quant_qdq_pc.onnx`` (per_channel) or
+    ``<stem>_quant_qdq_pt.onnx`` (per_tensor).
+
+    Source: the user's document, section 2.8 (model quantization).
+    """
+
+    consumes = frozenset({ModelFormat.parse("keras/float32"), ModelFormat.parse("onnx/float32")})
+    produces = ModelFormat.parse("onnx/int8_qdq")
+
+    class Params(QuantizationParams):
+        """The ``quantization`` section; input and output types and ``optimize`` have no effect."""
+
+    @hookimpl
+    def inspect_model(self, model: ModelFile) -> ModelFile:
+        """Opens a Keras or ONNX file; see the hook's contract.
+
+        A quantized ONNX model is no error: its number format tells, and :meth:`quantize_model` hands it on.
+
+        Raises:
+            DataError: the file is not a model from one image to one vector.
+            ToolNotFound: a Python package is missing.
+        """
+        from_keras = ModelFormat.of_file(model.path).container == "keras"
+        self._require_packages(from_keras=from_keras)
+        if from_keras:
+            from reidfw_quantizers._keras.inspection import inspect_keras
+
+            return inspect_keras(model)
+        from reidfw_quantizers._onnx.quantization import inspect_onnx
+
+        return inspect_onnx(model)
+
+    @hookimpl
+    def quantize_model(
+        self, model: ModelFile, calibration: CalibrationSet, workdir: Path, export_dir: Path
+    ) -> ModelFile:
+        """Quantizes a float Keras or ONNX model; see the hook's contract.
+
+        Raises:
+            DataError: the file is no model from one image to one vector, there are no calibration images, or ONNX
+                Runtime refuses the model.
+            ToolNotFound: a Python package is missing.
+        """
+        params: QuantizationParams = self.params
+        from_keras = ModelFormat.of_file(model.path).container == "keras"
+        self._require_packages(from_keras=from_keras)
+        import onnx
+
+        from reidfw_quantizers._onnx import quantization
+        from reidfw_quantizers._onnx.opset import at_least_opset, opset_of
+
+        began = time.perf_counter()
+        if params.optimize:
+            logger.info("optimize has no effect with onnx_quantizer")
+        if from_keras:
+            from reidfw_quantizers._keras.embedding_model import load_embedding_model
+            from reidfw_quantizers._onnx.from_keras import convert_keras
+
+            float_model = convert_keras(load_embedding_model(model.path), params.target_opset)
+        else:
+            float_model = quantization.load_onnx(model.path)
+        if quantization.is_quantized(float_model):
+            logger.warning("%s is quantized already; it is used as it is", model.path.name)
+            return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
+        float_model = at_least_opset(float_model, params.target_opset, model.path.name)
+        suffix = "pc" if params.granularity == "per_channel" else "pt"
+        path = export_dir / f"{model.path.stem}_quant_qdq_{suffix}.onnx"
+        with atomic_path(path) as temporary:
+            num_images, input_shape = quantization.quantize_qdq(float_model, calibration, params, temporary, workdir)
+            quantization.check_runs(temporary)
+        quantized = onnx.load(path)
+        if floats := quantization.float_layers(quantized):
+            logger.warning("These layers stay in float: %s", ", ".join(floats))
+        logger.info(
+            "Quantized with %d calibration images (%s) in %.1f s: %.1f KiB",
+            num_images,
+            calibration.origin,
+            time.perf_counter() - began,
+            path.stat().st_size / 1024,
+        )
+        return ModelFile(
+            path=path,
+            format=self._format(),
+            name=model.name,
+            input_shape=input_shape,
+            embedding_dim=quantization.dimensions(quantized.graph.output[0])[-1],
+            details={
+                "granularity": params.granularity,
+                "opset": opset_of(quantized),
+                "weight_type": params.onnx_quant_parameters.weightType,
+                "activation_type": params.onnx_quant_parameters.activType,
+                "calibrate_method": params.onnx_quant_parameters.calibrate_method,
+                "num_operators": len(quantized.graph.node),
+                "operators": quantization.operator_counts(quantized),
+                "float_layers": list(floats),
+                "calibration_images": num_images,
+                "calibration_origin": calibration.origin,
+            },
+        )
+
+    def _format(self) -> ModelFormat:
+        """The declared format, or for other widths one like ``int4x16_qdq`` (weights x activations)."""
+        options = self.params.onnx_quant_parameters
+        weight_bits, activation_bits = (name.rpartition("t")[2] for name in (options.weightType, options.activType))
+        if (weight_bits, activation_bits) == ("8", "8"):
+            return self.produces
+        return ModelFormat("onnx", f"int{weight_bits}x{activation_bits}_qdq")
+
+    def _require_packages(self, *, from_keras: bool) -> None:
+        wanted = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
+        if from_keras:
+            wanted["tf2onnx"] = "tf2onnx"
+        missing = [package for module, package in wanted.items() if not _is_importable(module)]
+        if missing:
+            raise ToolNotFound(
+                f"onnx_quantizer needs the Python packages {', '.join(missing)}",
+                hint='Run: pip install "reidfw-quantizers[onnx]"',
+            )
+        if self.params.onnx_extra_options.SmoothQuant and not _is_importable("neural_compressor"):
+            raise ToolNotFound(
+                "onnx_extra_options.SmoothQuant needs the Python package neural-compressor, which is not installed",
+                hint="Run: pip install neural-compressor, or set SmoothQuant: False",
+            )
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as cause:
+        if cause.name != module:
+            raise
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""What the ``quantization`` section of the YAML may hold.
+
+Both quantizers read the same section, so that a user changes ``quantizer`` and nothing else. Each one says in the
+log which of the given attributes it does not use.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from reidfw_core.api import ComponentParams
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+IoType = Annotated[Literal["int8", "uint8", "float"], BeforeValidator(_lower)]
+"""Number format of a model's input or output."""
+
+Granularity = Annotated[Literal["per_channel", "per_tensor"], BeforeValidator(_lower)]
+"""Whether each output channel of a layer has its own weight scale, or the whole weight tensor one."""
+
+OnnxType = Literal["Int4", "UInt4", "Int8", "UInt8", "Int16", "UInt16"]
+
+
+class _EmptyIsDefault(ComponentParams):
+    """An attribute without a value in the YAML (``granularity:``) has its default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class OnnxQuantParameters(_EmptyIsDefault):
+    """Arguments of ONNX Runtime's static quantization."""
+
+    weightType: OnnxType = "Int8"  # noqa: N815 (the YAML's name)
+    """Number format of the weights."""
+    activType: OnnxType = "Int8"  # noqa: N815
+    """Number format of the activations."""
+    calibrate_method: Literal["MinMax", "Entropy", "Percentile"] = "MinMax"
+    """How the range of an activation follows from the calibration images."""
+    op_types_to_quantize: tuple[str, ...] = ()
+    """Operator types to quantize; empty takes all that ONNX Runtime can quantize."""
+    nodes_to_quantize: tuple[str, ...] = ()
+    """Names of the nodes to quantize; empty takes all."""
+    nodes_to_exclude: tuple[str, ...] = ()
+    """Names of the nodes to keep in float."""
+
+
+class TensorOverride(ComponentParams):
+    """Quantization of one tensor, instead of what the general settings would give it."""
+
+    quant_type: OnnxType
+    """Number format of this tensor."""
+    zero_point: int | None = None
+    """Its zero point; None lets calibration find it."""
+    scale: float | None = Field(default=None, gt=0)
+    """Its scale; None lets calibration find it."""
+
+
+class OnnxExtraOptions(_EmptyIsDefault):
+    """Extra options of ONNX Runtime's static quantization."""
+
+    WeightSymmetric: bool = True
+    """Weights have the zero point 0."""
+    ActivationSymmetric: bool = False
+    """Activations have the zero point 0."""
+    CalibMovingAverage: bool = False
+    """Smooth minimum and maximum over the calibration images instead of taking the extremes (MinMax only)."""
+    QuantizeBias: bool = True
+    """Store biases as int32."""
+    SmoothQuant: bool = False
+    """Move the difficulty from activations to weights first (needs the package neural-compressor)."""
+    SmoothQuantAlpha: float = Field(default=0.5, ge=0, le=1)
+    """How much of it is moved, 0 to 1."""
+    SmoothQuantFolding: bool = True
+    """Fold the factors of SmoothQuant into the layers before."""
+    weights_tensor_override: tuple[tuple[str, TensorOverride], ...] = ()
+    """Pairs of tensor name and its settings, for weights."""
+    activations_tensor_override: tuple[tuple[str, TensorOverride], ...] = ()
+    """Pairs of tensor name and its settings, for activations."""
+
+
+class QuantizationParams(_EmptyIsDefault):
+    """The ``quantization`` section without ``quantizer`` and ``export_dir``, which are the core's.
+
+    Source: the user's document, section 2.8 (model quantization).
+    """
+
+    quantization_type: Annotated[Literal["PTQ"], BeforeValidator(_upper)] = "PTQ"
+    """PTQ: post-training quantization, the only kind."""
+    quantization_input_type: IoType = "uint8"
+    """Number format of the model's input. uint8 takes camera pixels as they are. ONNX models stay float."""
+    quantization_output_type: IoType = "float"
+    """Number format of the embedding; float hides the de-quantization in the model. ONNX models stay float."""
+    granularity: Granularity = "per_channel"
+    """One weight scale for each output channel (per_channel) or for each layer (per_tensor)."""
+    optimize: bool = False
+    """Prepare a model for per_tensor weights; no effect on per_channel ones and on ONNX."""
+    target_opset: int = Field(default=17, ge=13, le=21)
+    """ONNX operator set that the model is brought to; no effect on TensorFlow Lite."""
+    onnx_quant_parameters: OnnxQuantParameters = OnnxQuantParameters()
+    """Number formats, calibration and selection of nodes; no effect on TensorFlow Lite."""
+    onnx_extra_options: OnnxExtraOptions = OnnxExtraOptions()
+    """Further options; no effect on TensorFlow Lite."""
+    operating_mode: str = "default"
+    """Accepted for compatibility, not used in re-identification."""
+    iterative_quant_parameters: dict[str, Any] | None = None
+    """Accepted for compatibility, not used in re-identification."""

@@ -1,0 +1,119 @@
+"""``TFlite_converter``: full-integer TensorFlow Lite files for microcontrollers and NPUs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from reidfw_core.api import CalibrationSet, ModelFile, ModelFormat, Quantizer, atomic_path, hookimpl
+from reidfw_quantizers.params import QuantizationParams
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "quantized_model.tflite"
+"""Name of the result in the export folder."""
+
+
+class TfliteConverter(Quantizer):
+    """Post-training quantization to int8 with TensorFlow's converter.
+
+    Reads a float Keras model, measures activation ranges on the calibration images, and writes
+    ``quantized_model.tflite`` with batch 1: weights int8 (one scale for each channel, or for each layer), activations
+    int8, biases int32, input and output as asked. The result is checked: an operator left in float, or another
+    input or output type than asked, is an error. A classification head is cut off first.
+
+    Source: the user's document, section 2.8 (model quantization).
+    """
+
+    consumes = frozenset({ModelFormat.parse("keras/float32")})
+    produces = ModelFormat.parse("tflite/int8")
+
+    class Params(QuantizationParams):
+        """The ``quantization`` section; attributes about ONNX have no effect."""
+
+    @hookimpl
+    def inspect_model(self, model: ModelFile) -> ModelFile:
+        """Opens a Keras file; see the hook's contract.
+
+        Raises:
+            DataError: the file is not a Keras model from one image to one vector.
+        """
+        from reidfw_quantizers._keras.inspection import inspect_keras
+
+        return inspect_keras(model)
+
+    @hookimpl
+    def quantize_model(
+        self,
+        model: ModelFile,
+        calibration: CalibrationSet,
+        workdir: Path,  # noqa: ARG002 (the contract's; nothing intermediate is written)
+        export_dir: Path,
+    ) -> ModelFile:
+        """Quantizes a float Keras model; see the hook's contract.
+
+        Raises:
+            DataError: the file is no model from one image to one vector, there are no calibration images, or the
+                model cannot be made fully integer.
+        """
+        from reidfw_quantizers._keras.embedding_model import load_embedding_model
+        from reidfw_quantizers._tflite.conversion import check_integer, convert_to_integer
+
+        params: QuantizationParams = self.params
+        self._explain_optimize()
+        began = time.perf_counter()
+        keras_model = load_embedding_model(model.path)
+        content, num_images = convert_to_integer(
+            keras_model,
+            calibration,
+            input_type=params.quantization_input_type,
+            output_type=params.quantization_output_type,
+            granularity=params.granularity,
+        )
+        graph = check_integer(
+            content,
+            input_type=params.quantization_input_type,
+            output_type=params.quantization_output_type,
+            granularity=params.granularity,
+        )
+        path = export_dir / FILE_NAME
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+        logger.info(
+            "Quantized with %d calibration images (%s) in %.1f s: %d operators, %.1f KiB",
+            num_images,
+            calibration.origin,
+            time.perf_counter() - began,
+            len(graph.operators),
+            len(content) / 1024,
+        )
+        _, height, width, channels = graph.tensors[graph.inputs[0]].shape
+        return ModelFile(
+            path=path,
+            format=self.produces,
+            name=model.name,
+            input_shape=(height, width, channels),
+            embedding_dim=graph.tensors[graph.outputs[0]].shape[-1],
+            details={
+                "granularity": params.granularity,
+                "input": graph.tensors[graph.inputs[0]].quantization(),
+                "output": graph.tensors[graph.outputs[0]].quantization(),
+                "num_operators": len(graph.operators),
+                "operators": dict(graph.operator_counts()),
+                "calibration_images": num_images,
+                "calibration_origin": calibration.origin,
+            },
+        )
+
+    def _explain_optimize(self) -> None:
+        if not self.params.optimize:
+            return
+        if self.params.granularity == "per_channel":
+            logger.info("optimize has no effect with granularity per_channel: each channel has its own scale already")
+        else:
+            logger.warning(
+                "optimize: this version has none of the per_tensor optimisations (zeroing of dead channels, "
+                "cross-layer equalisation, high-bias absorption, adaptive clipping); quantizing without them. "
+                "BatchNorm layers are folded into the layers before them by the converter in any case."
+            )

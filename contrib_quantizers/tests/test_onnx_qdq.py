@@ -1,0 +1,200 @@
+"""onnx_quantizer: its files run in ONNX Runtime, hold integers, and stay near the float model."""
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+from reidfw_quantizers.onnx_qdq import OnnxQuantizer
+
+from reidfw_core.api import DataError, ModelFormat, ToolNotFound
+
+from .conftest import calibration_of, cosine
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("tf2onnx")
+
+pytestmark = pytest.mark.slow
+
+
+def quantize(model_file, calibration, folder, **params):
+    quantizer = OnnxQuantizer(OnnxQuantizer.Params.model_validate(params))
+    return quantizer.quantize_model(model=model_file, calibration=calibration, workdir=folder, export_dir=folder)
+
+
+def run(path, images):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0]
+    arranged = images.transpose(0, 3, 1, 2) if source.shape[1] == 3 else images
+    return session.run(None, {source.name: arranged})[0]
+
+
+@pytest.fixture(scope="module")
+def float_onnx(mobilenet_model, mobilenet_file, tmp_path_factory):
+    """The float model as an .onnx file of operator set 15, with NHWC input as other tools write it."""
+    import tensorflow as tf
+    import tf2onnx
+
+    path = tmp_path_factory.mktemp("onnx") / "other_tool.onnx"
+    image = tf.TensorSpec((1, 32, 16, 3), tf.float32, name="pixels")
+    tf2onnx.convert.from_function(
+        tf.function(lambda pixels: mobilenet_model(pixels), input_signature=[image]),  # noqa: PLW0108
+        input_signature=[image],
+        opset=15,
+        output_path=str(path),
+    )
+    return dataclasses.replace(mobilenet_file, path=path, format=ModelFormat.parse("onnx/float32"))
+
+
+@pytest.mark.parametrize(("granularity", "suffix"), [("per_channel", "pc"), ("per_tensor", "pt")])
+def test_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp_path, granularity, suffix):
+    result = quantize(mobilenet_file, calibration, tmp_path, granularity=granularity)
+    assert result.path == tmp_path / f"thin_mobilenet_quant_qdq_{suffix}.onnx"
+    assert result.format == OnnxQuantizer.produces
+    assert (result.embedding_dim, result.input_shape) == (48, (32, 16, 3))
+    assert result.details["calibration_images"] == 12
+    assert result.details["float_layers"] == []
+    assert [path.name for path in tmp_path.iterdir()] == [result.path.name]
+    assert cosine(run(result.path, images), mobilenet_model(images).numpy()).min() > 0.99
+
+    model = onnx.load(result.path)
+    onnx.checker.check_model(model)
+    integers = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    scale_counts = {
+        len(onnx.numpy_helper.to_array(tensor).reshape(-1))
+        for tensor in model.graph.initializer
+        if tensor.name.endswith("_scale")
+    }
+    assert len([tensor for tensor in integers if len(tensor.dims) == 4]) == 7
+    assert max(scale_counts) == (48 if granularity == "per_channel" else 1)
+    [source] = model.graph.input
+    assert source.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert [dim.dim_param or dim.dim_value for dim in source.type.tensor_type.shape.dim] == ["batch", 3, 32, 16]
+
+
+@pytest.mark.parametrize("target_opset", [13, 17, 21])
+def test_the_operator_set_is_the_one_asked_for(tiny_model, tiny_file, calibration, images, tmp_path, target_opset):
+    result = quantize(tiny_file, calibration, tmp_path, target_opset=target_opset)
+    [opset] = [entry.version for entry in onnx.load(result.path).opset_import if entry.domain in ("", "ai.onnx")]
+    assert opset == result.details["opset"] == target_opset
+    assert cosine(run(result.path, images), tiny_model(images).numpy()).min() > 0.99
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"onnx_quant_parameters": {"calibrate_method": "Entropy"}},
+        {"onnx_quant_parameters": {"calibrate_method": "Percentile"}},
+        {"onnx_quant_parameters": {"activType": "UInt8", "weightType": "Int8"}},
+        {"onnx_extra_options": {"CalibMovingAverage": True}},
+        {"onnx_extra_options": {"ActivationSymmetric": True, "QuantizeBias": False}},
+    ],
+)
+def test_options_of_the_calibration(tiny_model, tiny_file, calibration, images, tmp_path, params):
+    result = quantize(tiny_file, calibration, tmp_path, **params)
+    assert cosine(run(result.path, images), tiny_model(images).numpy()).min() > 0.98
+
+
+def test_equal_input_gives_equal_bytes(tiny_file, calibration, tmp_path):
+    first = quantize(tiny_file, calibration, tmp_path).path.read_bytes()
+    assert quantize(tiny_file, calibration, tmp_path).path.read_bytes() == first
+
+
+def test_options_change_the_file(tiny_file, calibration, tmp_path):
+    """None of them is dropped on the way to ONNX Runtime (which keeps per-channel weights symmetric in any case)."""
+    plain = quantize(tiny_file, calibration, tmp_path, granularity="per_tensor").path.read_bytes()
+    for params in (
+        {"onnx_quant_parameters": {"calibrate_method": "Percentile"}},
+        {"onnx_extra_options": {"CalibMovingAverage": True}},
+        {"onnx_extra_options": {"ActivationSymmetric": True}},
+        {"onnx_extra_options": {"QuantizeBias": False}},
+        {"onnx_extra_options": {"WeightSymmetric": False}},
+    ):
+        changed = quantize(tiny_file, calibration, tmp_path, granularity="per_tensor", **params)
+        assert changed.path.read_bytes() != plain, params
+
+
+def test_a_tensor_with_its_own_settings(tiny_file, calibration, tmp_path):
+    override = ["image", {"quant_type": "UInt8", "scale": 0.01, "zero_point": 100}]
+    result = quantize(tiny_file, calibration, tmp_path, onnx_extra_options={"activations_tensor_override": [override]})
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(result.path).graph.initializer}
+    assert values["image_scale"] == np.float32(0.01)
+    assert values["image_zero_point"] == np.uint8(100)
+
+
+def test_excluded_nodes_stay_float_and_are_told(tiny_file, calibration, tmp_path, caplog):
+    every = quantize(tiny_file, calibration, tmp_path)
+    first = next(node.name for node in onnx.load(every.path).graph.node if node.op_type == "Conv")
+    result = quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"nodes_to_exclude": [first]})
+    assert result.details["float_layers"] == [first]
+    assert f"stay in float: {first}" in caplog.text
+
+
+def test_an_unknown_node_is_named(tiny_file, calibration, tmp_path):
+    with pytest.raises(DataError, match="has no node no_such_node; its nodes are"):
+        quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"nodes_to_exclude": ["no_such_node"]})
+
+
+def test_an_onnx_model_with_channels_last(mobilenet_model, float_onnx, calibration, images, tmp_path):
+    """The order of the input's dimensions is found by comparing them with the images."""
+    result = quantize(float_onnx, calibration, tmp_path)
+    assert result.path.name == "other_tool_quant_qdq_pc.onnx"
+    assert result.details["opset"] == 17
+    embeddings = np.concatenate([run(result.path, image[np.newaxis]) for image in images])
+    assert cosine(embeddings, mobilenet_model(images).numpy()).min() > 0.99
+
+
+def test_a_quantized_model_is_handed_on_unchanged(float_onnx, calibration, tmp_path, caplog):
+    quantized = quantize(float_onnx, calibration, tmp_path)
+    again = quantize(dataclasses.replace(float_onnx, path=quantized.path), calibration, tmp_path)
+    assert (again.path, again.format) == (quantized.path, OnnxQuantizer.produces)
+    assert "is quantized already" in caplog.text
+
+
+def test_a_model_of_the_user_is_inspected_first(float_onnx, tiny_file, calibration, tmp_path):
+    """Channels last, channels first, and a file that is quantized already."""
+    seen = OnnxQuantizer().inspect_model(model=dataclasses.replace(float_onnx, format=ModelFormat("onnx")))
+    assert seen == dataclasses.replace(float_onnx, input_shape=(32, 16, 3), embedding_dim=48)
+    quantized = quantize(tiny_file, calibration, tmp_path)
+    seen = OnnxQuantizer().inspect_model(model=dataclasses.replace(float_onnx, path=quantized.path))
+    assert (seen.input_shape, seen.embedding_dim) == ((32, 16, 3), 24)
+    assert seen.format == OnnxQuantizer.produces
+    seen = OnnxQuantizer().inspect_model(model=tiny_file)
+    assert (seen.input_shape, seen.embedding_dim) == ((32, 16, 3), 24)
+
+
+def test_no_calibration_images(float_onnx, images, tmp_path):
+    with pytest.raises(DataError, match="no calibration images"):
+        quantize(float_onnx, calibration_of(images[:0]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_images_of_another_size(float_onnx, images, tmp_path):
+    with pytest.raises(DataError, match=r"takes images \(32, 16, 3\)"):
+        quantize(float_onnx, calibration_of(images[:, :16]), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"not a model", b"", b"\xff\xd8\xff\xe0 JFIF"])
+def test_a_file_of_another_kind(float_onnx, calibration, tmp_path, content):
+    (tmp_path / "wrong.onnx").write_bytes(content)
+    with pytest.raises(DataError, match=r"wrong.onnx cannot be read as an ONNX model"):
+        quantize(dataclasses.replace(float_onnx, path=tmp_path / "wrong.onnx"), calibration, tmp_path)
+
+
+def test_smooth_quant_needs_its_package(float_onnx, calibration, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "neural_compressor", None)
+    with pytest.raises(ToolNotFound, match="neural-compressor"):
+        quantize(float_onnx, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
+
+
+def test_a_missing_package_is_named(tiny_file, calibration, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(ToolNotFound, match="tf2onnx") as caught:
+        quantize(tiny_file, calibration, tmp_path)
+    assert 'pip install "reidfw-quantizers[onnx]"' in caught.value.hint
+
+
+def test_it_prints_nothing(tiny_file, calibration, tmp_path, capfd):
+    quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"calibrate_method": "Percentile"})
+    assert capfd.readouterr().out == ""

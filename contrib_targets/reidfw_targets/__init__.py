@@ -1,0 +1,1 @@
+"""Targets of reidfw: ``host`` (this computer) and the STM32 boards."""

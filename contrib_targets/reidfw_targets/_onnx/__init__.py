@@ -1,0 +1,1 @@
+"""Code that needs ONNX Runtime; imported inside the hook only."""

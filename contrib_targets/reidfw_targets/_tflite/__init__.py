@@ -1,0 +1,1 @@
+"""Code that needs LiteRT; imported inside the hook only."""

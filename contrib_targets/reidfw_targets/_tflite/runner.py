@@ -1,0 +1,138 @@
+"""Embeddings of TensorFlow Lite models with LiteRT."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from reidfw_core.api import DataError, ModelFormat
+from reidfw_targets._tflite.chatter import native_stderr_to_log
+from reidfw_targets._tflite.numbers import TensorNumbers, number_format
+from reidfw_targets.images import ImageInput, checked_batch, embedding_dim, image_input, single
+
+logger = logging.getLogger(__name__)
+
+_IDENTIFIER = b"TFL3"
+"""Bytes 4 to 7 of a TensorFlow Lite file."""
+
+
+class TfliteRunner:
+    """A TensorFlow Lite model on several interpreters, each with one thread and batch 1.
+
+    Several interpreters are faster than several threads in one, and give the same bits whatever their number.
+
+    Args:
+        interpreters: interpreters of one file, tensors allocated.
+        numeric: number format in which the file computes.
+        name: what error messages call the model.
+
+    Raises:
+        DataError: the model is not one from one image to one embedding.
+    """
+
+    def __init__(self, interpreters: list[Any], numeric: str, name: str) -> None:
+        first = interpreters[0]
+        inputs, outputs = first.get_input_details(), first.get_output_details()
+        single(inputs, "input", name)
+        single(outputs, "output", name)
+        self._image: ImageInput = image_input([int(size) for size in inputs[0]["shape"]], name, prefer="NHWC")
+        self.input_shape = self._image.shape
+        self.embedding_dim = embedding_dim([int(size) for size in outputs[0]["shape"]], name)
+        self.format = ModelFormat("tflite", numeric)
+        self.kernels = _kernels(first)
+        self._input_index, self._output_index = inputs[0]["index"], outputs[0]["index"]
+        self._input_numbers = _numbers(inputs[0], name)
+        self._output_numbers = _numbers(outputs[0], name)
+        self._interpreters = interpreters
+        self._pool = ThreadPoolExecutor(len(interpreters), thread_name_prefix="tflite")
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embeddings of a batch; see :class:`reidfw_core.api.EmbeddingRunner`.
+
+        Raises:
+            DataError: the images have another shape than the model takes.
+        """
+        images = checked_batch(images, self.input_shape)
+        embeddings = np.empty((len(images), self.embedding_dim), np.float32)
+        parts = np.array_split(np.arange(len(images)), len(self._interpreters))
+        jobs = [
+            self._pool.submit(self._embed_part, interpreter, images[part], embeddings[part[0] : part[-1] + 1])
+            for interpreter, part in zip(self._interpreters, parts, strict=True)
+            if len(part)
+        ]
+        for job in jobs:
+            job.result()
+        return embeddings
+
+    def close(self) -> None:
+        """Ends the threads and frees the interpreters."""
+        self._pool.shutdown()
+        self._interpreters = []
+
+    def _embed_part(self, interpreter: Any, images: np.ndarray, embeddings: np.ndarray) -> None:
+        """Writes the embeddings of ``images`` (n, H, W, C) to ``embeddings`` (n, D), image by image."""
+        for image, embedding in zip(images, embeddings, strict=True):
+            arranged = self._image.arrange(image[np.newaxis])
+            interpreter.set_tensor(self._input_index, self._input_numbers.encode(arranged))
+            interpreter.invoke()
+            embedding[:] = self._output_numbers.decode(interpreter.get_tensor(self._output_index))[0]
+
+
+def open_tflite_runner(path: Path, num_threads: int) -> TfliteRunner:
+    """Opens a ``.tflite`` file.
+
+    Args:
+        path: an existing file.
+        num_threads: number of interpreters, each with one thread.
+
+    Raises:
+        DataError: the file is not a TensorFlow Lite model, damaged, or not one from one image to one embedding.
+    """
+    with path.open("rb") as file:
+        if file.read(8)[4:] != _IDENTIFIER:
+            raise DataError(f"{path} is not a TensorFlow Lite file")
+    with native_stderr_to_log(logger):
+        interpreters = [_open_interpreter(path) for _ in range(num_threads)]
+    return TfliteRunner(interpreters, number_format(path.read_bytes()), str(path))
+
+
+def _open_interpreter(path: Path) -> Any:
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        inputs = interpreter.get_input_details()
+        if len(inputs) == 1 and len(inputs[0]["shape"]) == 4 and inputs[0]["shape"][0] != 1:
+            interpreter.resize_tensor_input(inputs[0]["index"], [1, *inputs[0]["shape"][1:]])
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as cause:
+        reason = str(cause).strip().splitlines()
+        raise DataError(
+            f"{path} cannot be opened as a TensorFlow Lite model: {reason[0] if reason else type(cause).__name__}",
+            hint="The file may be cut off, or use operators that LiteRT does not know.",
+        ) from cause
+    return interpreter
+
+
+def _numbers(details: dict[str, Any], name: str) -> TensorNumbers:
+    dtype = np.dtype(details["dtype"])
+    scale, zero_point = details["quantization"]
+    if dtype.kind == "f":
+        return TensorNumbers(dtype, 0.0, 0)
+    if dtype.kind not in "iu" or scale == 0:
+        raise DataError(
+            f"{name}: its tensor '{details['name']}' is {dtype} without a scale, so it stands for no real numbers"
+        )
+    return TensorNumbers(dtype, float(scale), int(zero_point))
+
+
+def _kernels(interpreter: Any) -> str:
+    litert = f"LiteRT {version('ai-edge-litert')}"
+    # the only way to know whether the delegate took part; private, so its absence is no error
+    operators: list[dict[str, Any]] = getattr(interpreter, "_get_ops_details", list)()
+    delegated = any(operator["op_name"] == "DELEGATE" for operator in operators)
+    return f"XNNPACK ({litert})" if delegated else f"built-in kernels ({litert})"

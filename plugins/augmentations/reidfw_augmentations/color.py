@@ -1,0 +1,81 @@
+"""Augmentations of colour; all need RGB images."""
+
+from __future__ import annotations
+
+from reidfw_augmentations.component import AugmentationParams, LayerAugmentation
+from reidfw_augmentations.intensity import SeldomParams
+from reidfw_augmentations.ranges import SymmetricRange
+
+
+class HsvOffsetParams(AugmentationParams):
+    """How far."""
+
+    delta: SymmetricRange
+    """Offset, on a scale of 0 to 1; v means (-v, v)."""
+
+
+class RandomHue(LayerAugmentation):
+    """Turns the hue; it is a circle, so 1 is a full turn."""
+
+    layer = "color:RandomHue"
+    color_only = True
+
+    class Params(HsvOffsetParams):
+        """How far."""
+
+
+class RandomSaturation(LayerAugmentation):
+    """Shifts the saturation of the HSV model, then clips."""
+
+    layer = "color:RandomSaturation"
+    color_only = True
+
+    class Params(HsvOffsetParams):
+        """How far."""
+
+
+class RandomValue(LayerAugmentation):
+    """Shifts the value of the HSV model, then clips."""
+
+    layer = "color:RandomValue"
+    color_only = True
+
+    class Params(HsvOffsetParams):
+        """How far."""
+
+
+class RandomHsv(LayerAugmentation):
+    """Shifts hue, saturation and value at once."""
+
+    layer = "color:RandomHsv"
+    color_only = True
+
+    class Params(AugmentationParams):
+        """How far."""
+
+        hue_delta: SymmetricRange
+        """Offset of the hue, 1 being a full turn; v means (-v, v)."""
+        saturation_delta: SymmetricRange
+        """Offset of the saturation, on a scale of 0 to 1; v means (-v, v)."""
+        value_delta: SymmetricRange
+        """Offset of the value, on a scale of 0 to 1; v means (-v, v)."""
+
+
+class RandomRgbToHsv(LayerAugmentation):
+    """Puts hue, saturation and value in the places of red, green and blue."""
+
+    layer = "color:RandomRgbToHsv"
+    color_only = True
+
+    class Params(SeldomParams):
+        """Only the rate."""
+
+
+class RandomRgbToGrayscale(LayerAugmentation):
+    """Puts the luma 0.299 R + 0.587 G + 0.114 B in all three channels."""
+
+    layer = "color:RandomRgbToGrayscale"
+    color_only = True
+
+    class Params(SeldomParams):
+        """Only the rate."""

@@ -1,0 +1,1 @@
+"""Dataset readers of reidfw. Each is registered in the entry point group ``reidfw.datasets``."""

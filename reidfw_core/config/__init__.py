@@ -1,0 +1,1 @@
+"""The configuration: from the user's YAML to checked sections and bound components."""

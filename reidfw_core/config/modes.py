@@ -1,0 +1,99 @@
+"""The twelve operation modes: which groups of services each belongs to, and which sections each needs.
+
+Source: the user's document, sections 2.1 and 2.3 to 2.11.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+OperationMode = Literal[
+    "training",
+    "evaluation",
+    "quantization",
+    "prediction",
+    "benchmarking",
+    "deployment",
+    "chain_tqeb",
+    "chain_tqe",
+    "chain_eqe",
+    "chain_qb",
+    "chain_eqeb",
+    "chain_qd",
+]
+
+OPERATION_MODES: tuple[OperationMode, ...] = get_args(OperationMode)
+
+Group = Literal["training", "evaluation", "quantization", "prediction", "benchmarking", "deployment"]
+
+GROUPS: dict[OperationMode, frozenset[Group]] = {
+    "training": frozenset({"training"}),
+    "evaluation": frozenset({"evaluation"}),
+    "quantization": frozenset({"quantization"}),
+    "prediction": frozenset({"prediction"}),
+    "benchmarking": frozenset({"benchmarking"}),
+    "deployment": frozenset({"deployment"}),
+    "chain_tqeb": frozenset({"training", "quantization", "evaluation", "benchmarking"}),
+    "chain_tqe": frozenset({"training", "quantization", "evaluation"}),
+    "chain_eqe": frozenset({"evaluation", "quantization"}),
+    "chain_qb": frozenset({"quantization", "benchmarking"}),
+    "chain_eqeb": frozenset({"evaluation", "quantization", "benchmarking"}),
+    "chain_qd": frozenset({"quantization", "deployment"}),
+}
+"""Services that each mode runs."""
+
+IMAGE_GROUPS: frozenset[Group] = frozenset({"training", "evaluation", "quantization", "prediction"})
+"""Services that read images."""
+
+ALWAYS_CHECKED = frozenset({"general", "model", "dataset", "preprocessing", "mlflow", "hydra", "listeners"})
+"""Sections that are checked in every mode, when present."""
+
+IGNORED_SECTIONS = frozenset({"quantization_parameters", "quantization_extra_options", "mixed_quantization_algo"})
+"""Top-level attributes that are legal and have no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class SectionUse:
+    """How a mode uses a section.
+
+    Attributes:
+        groups: services that read it.
+        required: whether it must be present where one of them runs; otherwise its defaults are taken.
+    """
+
+    groups: frozenset[Group]
+    required: bool
+
+
+def _use(*groups: Group, required: bool = True) -> SectionUse:
+    return SectionUse(frozenset(groups), required)
+
+
+SECTIONS: dict[str, SectionUse] = {
+    "model": _use(*GROUPS["chain_tqeb"], "prediction", "deployment"),
+    "dataset": _use("training", "evaluation", "prediction"),
+    "preprocessing": _use(*IMAGE_GROUPS, "deployment"),
+    "data_augmentation": _use("training", required=False),
+    "custom_data_augmentation": _use("training", required=False),
+    "training": _use("training"),
+    "quantization": _use("quantization"),
+    "evaluation": _use("evaluation", required=False),
+    "prediction": _use("prediction", required=False),
+    "tools": _use("benchmarking", "deployment"),
+    "benchmarking": _use("benchmarking"),
+    "deployment": _use("deployment"),
+    "app": _use("deployment"),
+}
+"""Sections by the services that read them. ``dataset`` is required where accuracy is measured or a model is trained."""
+
+
+def is_needed(section: str, groups: frozenset[Group]) -> bool:
+    """Whether a section is read in a mode with these services."""
+    return section in ALWAYS_CHECKED or bool(SECTIONS[section].groups & groups)
+
+
+def is_required(section: str, groups: frozenset[Group]) -> bool:
+    """Whether a section must be present in a mode with these services."""
+    use = SECTIONS.get(section)
+    return use is not None and use.required and bool(use.groups & groups)

@@ -1,0 +1,69 @@
+"""The ``model`` section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from reidfw_core.config.sections.base import AnyCase, FileOrUrl, OpenSection, PositiveInt
+
+
+def _from_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+InputShape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_from_list)]
+
+
+class ModelSection(OpenSection):
+    """The model: a file, or the name of a backbone to build. Further attributes belong to the backbone.
+
+    Source: the user's document, sections 2.2 (``model_path``), 2.6 and 2.7 (``pretrained_weights``).
+    """
+
+    model_path: FileOrUrl | None = None
+    """Path (or http address) of a model file. Exactly one of ``model_path`` and ``model_name`` is given."""
+    model_name: Annotated[str | None, Field(validate_default=True)] = None
+    """Name of an installed backbone, for training."""
+    input_shape: Annotated[InputShape | None, Field(validate_default=True)] = None
+    """Height and width of the input in pixels, and its channels: (H, W, C). Required with ``model_name``."""
+    pretrained: bool | Path = False
+    """Begin with ImageNet weights: True, False (the default), or the path of a weights file."""
+    pretrained_weights: Path | None = None
+    """Path of another ReID model whose weights the training begins with. None by default."""
+    framework: Annotated[Literal["tf"], AnyCase] = "tf"
+    """Framework of the model; ``tf`` is the only one."""
+    alpha: float | str | None = None
+    """Accepted and ignored: a backbone's width is part of its name."""
+
+    @field_validator("model_path")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not value.lower().startswith(("http://", "https://")):
+            raise ValueError("only http:// and https:// addresses are understood")
+        return value
+
+    @field_validator("model_name")
+    @classmethod
+    def _check_one_model(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "model_path" not in info.data:
+            return value  # it is wrong itself
+        if value is None and info.data["model_path"] is None:
+            raise ValueError("one of model_path and model_name is required")
+        if value is not None and info.data["model_path"] is not None:
+            raise ValueError("model_path and model_name exclude each other; give one of them")
+        return value
+
+    @field_validator("input_shape")
+    @classmethod
+    def _check_shape_is_given(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.data.get("model_name") is not None:
+            raise ValueError("is required with model_name: (height, width, channels), for example (256, 128, 3)")
+        return value
+
+    @property
+    def is_url(self) -> bool:
+        """Whether ``model_path`` is an address on the network."""
+        return self.model_path is not None and "://" in self.model_path

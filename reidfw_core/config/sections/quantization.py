@@ -1,0 +1,48 @@
+"""The ``quantization`` section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from reidfw_core.config.sections.base import AnyCase, OpenSection, PositiveInt, in_run_dir
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+IoType = Annotated[Literal["int8", "uint8", "float"], AnyCase]
+
+
+class QuantizationSection(OpenSection):
+    """How the model is quantized. Attributes without a value here have the quantizer's own default.
+
+    Source: the user's document, section 2.8.
+    """
+
+    quantizer: str
+    """Component that quantizes. Required."""
+    export_dir: Annotated[str, AfterValidator(in_run_dir())] = "quantized_models"
+    """Folder of quantized models, inside the run directory. Defaults to ``quantized_models``."""
+    quantization_type: Annotated[Literal["PTQ"], BeforeValidator(_upper)] | None = None
+    """``PTQ``, post-training quantization, is the only kind."""
+    quantization_input_type: IoType | None = None
+    """Number format of the model's input; ONNX models keep float."""
+    quantization_output_type: IoType | None = None
+    """Number format of the model's output; ONNX models keep float."""
+    granularity: Annotated[Literal["per_channel", "per_tensor"], AnyCase] | None = None
+    """One weight scale for each output channel, or one for a whole tensor."""
+    optimize: bool | None = None
+    """Prepare the model for ``per_tensor`` weights."""
+    target_opset: PositiveInt | None = None
+    """ONNX operator set that an ONNX model is brought to."""
+    operating_mode: str | None = None
+    """Accepted for compatibility."""
+    onnx_quant_parameters: dict[str, Any] | None = Field(default=None)
+    """Arguments of ONNX quantization."""
+    onnx_extra_options: dict[str, Any] | None = Field(default=None)
+    """Extra options of ONNX quantization, for example ``CalibMovingAverage: True``."""
+    iterative_quant_parameters: dict[str, Any] | None = Field(default=None)
+    """Accepted for compatibility."""

@@ -1,0 +1,35 @@
+"""The ``tools`` section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from reidfw_core.config.sections.base import AnyCase, Section
+
+
+class StEdgeAiTool(Section):
+    """ST Edge AI Core, or its cloud service."""
+
+    optimization: Annotated[Literal["balanced", "time", "ram"], AnyCase] = "balanced"
+    """What the generated C code is optimised for. Defaults to ``balanced``."""
+    on_cloud: bool = False
+    """Use the developer cloud instead of an installed tool. Defaults to False."""
+    path_to_stedgeai: Path | None = None
+    """The ``stedgeai`` executable; required unless ``on_cloud``."""
+    version: str | None = None
+    """Accepted and ignored: the tool tells its version itself."""
+
+
+class ToolsSection(Section):
+    """External tools.
+
+    Source: the user's document, sections 2.9 and 2.10.
+    """
+
+    stedgeai: StEdgeAiTool = Field(default_factory=StEdgeAiTool)
+    """ST Edge AI."""
+    path_to_cubeIDE: Path | None = None  # noqa: N815 (the YAML's name)
+    """The STM32CubeIDE executable, for deployment."""

@@ -1,0 +1,155 @@
+"""The ``training`` section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from reidfw_core.config.expressions import ExpressionError, is_lambda, parse_lambda, parse_layer_slices
+from reidfw_core.config.sections.base import AsWritten, Number, OpenSection, PositiveInt, Section
+
+BUILT_IN_CALLBACKS = ("ModelCheckpoint", "TensorBoard", "CSVLogger")
+"""Callbacks that every training has, and that cannot be configured."""
+
+CROSS_ENTROPY = "identity_cross_entropy"
+"""The loss that every training has unless ``losses`` says otherwise."""
+
+
+class Optimizer(Section):
+    """A Keras optimizer."""
+
+    name: str
+    """Name of a class of ``keras.optimizers``."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+
+
+def _optimizer(value: Any) -> Any:
+    if isinstance(value, str) and value.strip():
+        return Optimizer(name=value.strip())
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, arguments),) = value.items()
+        if arguments is None or isinstance(arguments, Mapping):
+            return Optimizer(name=str(name), arguments=dict(arguments or {}))
+        raise ValueError(f"the arguments of {name} are attributes below it, got {arguments!r}")
+    raise ValueError("the name of one Keras optimizer is expected, with its arguments below it, for example Adam")
+
+
+def _callbacks(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError("names of Keras callbacks are expected, each with its arguments below it")
+    for name, arguments in value.items():
+        if name in BUILT_IN_CALLBACKS:
+            raise ValueError(f"{name} is built in and cannot be configured; remove it")
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise ValueError(f"the arguments of {name} are attributes below it, got {arguments!r}")
+        for argument, item in (arguments or {}).items():
+            if is_lambda(item):
+                try:
+                    parse_lambda(item)
+                except ExpressionError as cause:
+                    raise ValueError(f"{name}.{argument}: {cause}") from cause
+    return {name: dict(arguments or {}) for name, arguments in value.items()}
+
+
+def _layers(value: Any) -> tuple[int | slice, ...]:
+    return parse_layer_slices(value)
+
+
+def _false_is_none(value: Any) -> Any:
+    return None if value is False else value
+
+
+class TripletLoss(OpenSection):
+    """A triplet loss beside the cross-entropy. Further attributes (``margin``, ``distance_metric``) belong to the loss."""
+
+    strategy: str = "hard"
+    """How triplets are chosen: ``hard`` (the default), ``semi_hard``, ``simple``, or the name of an installed loss."""
+
+
+class LossItem(OpenSection):
+    """One term of the loss. Further attributes belong to the loss."""
+
+    name: str
+    """Name of an installed loss."""
+    weight: Annotated[Number, Field(gt=0)] = 1.0
+    """Factor of the term in the sum. Defaults to 1.0."""
+
+
+class TrainingSection(Section):
+    """How the model is trained.
+
+    Source: the user's document, section 2.7.
+    """
+
+    instances_per_identity: PositiveInt = 4
+    """Images of each identity in a batch (K of the PK sampler). Defaults to 4."""
+    batch_size: PositiveInt
+    """Images in a batch: a multiple of ``instances_per_identity``. Required."""
+    epochs: PositiveInt
+    """Passes over the training set. Required."""
+    optimizer: Annotated[Optimizer, BeforeValidator(_optimizer)]
+    """A Keras optimizer: its name, or its name with arguments below it. Required."""
+    dropout: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    """Rate of a dropout layer before the classifier, in [0, 1). No such layer by default."""
+    frozen_layers: Annotated[
+        tuple[Any, ...],
+        AsWritten(),
+        BeforeValidator(_layers),
+        Field(json_schema_extra={"type": ["string", "integer", "array", "null"], "items": {}}),
+    ] = ()
+    """Layers that are not trained, as Python indices and slices: (0:-1), (7:13, 16, -1), 2. None by default. The pair
+    (0, -1) means (0:-1)."""
+    callbacks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_callbacks)] = Field(default_factory=dict)
+    """Keras callbacks with their arguments. None by default."""
+    triplet_loss: TripletLoss | None = None
+    """A triplet loss beside the cross-entropy; none where the attribute is absent."""
+    losses: Annotated[tuple[LossItem, ...], Field(min_length=1)] | None = None
+    """All terms of the loss, instead of cross-entropy and ``triplet_loss``."""
+    gradient_clip_norm: Annotated[Number, Field(gt=0)] | None = None
+    """Largest norm of the gradient of all weights together; longer ones are shortened. Not limited by default."""
+    batch_norm_momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    """Share of their old value that batch normalization statistics keep at each step, in [0, 1). Defaults to 0.9."""
+    weight_average: Annotated[Number, Field(ge=0, lt=1)] = 0.98
+    """Share of the old average that each step keeps in the moving average of the weights, which is what is validated
+    and saved; 0 switches it off. Defaults to 0.98."""
+    sharpness_radius: Annotated[Number, Field(ge=0)] | None = None
+    """Length of the step uphill in sharpness-aware minimisation; 0 switches it off. By default 0.05 where a network
+    starts from random weights and no augmentation is given, else 0."""
+    checkpoint_monitor: Literal["val_loss", "val_accuracy", "val_mAP"] = "val_loss"
+    """Metric that tells the best epoch. Defaults to ``val_loss``, and to ``val_mAP`` where ``validation_split_by`` is
+    ``identity``: a classifier cannot be scored on identities that it has not seen."""
+    resume_training_from: Annotated[None, BeforeValidator(_false_is_none)] = None
+    """Accepted without a value only: to go on from saved weights, give the file as ``model.model_path``."""
+    trained_model_path: Path | None = None
+    """Where a further copy of the best model goes. None by default."""
+    dryrun: Annotated[PositiveInt | None, BeforeValidator(_false_is_none)] = None
+    """Batches in an epoch, for a quick trial. All by default."""
+
+    @field_validator("batch_size")
+    @classmethod
+    def _check_batch(cls, value: int, info: ValidationInfo) -> int:
+        instances = info.data.get("instances_per_identity")
+        if instances and value % instances:
+            raise ValueError(
+                f"must be a multiple of instances_per_identity ({instances}), got {value}; "
+                f"{value // instances * instances or instances} or {(value // instances + 1) * instances} would do"
+            )
+        return value
+
+    @field_validator("losses")
+    @classmethod
+    def _check_losses(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("triplet_loss") is not None:
+            raise ValueError("losses lists all terms, so it excludes triplet_loss; give one of them")
+        return value
+
+    @field_validator("resume_training_from", mode="before")
+    @classmethod
+    def _check_resume(cls, value: Any) -> Any:
+        if value not in (None, False):
+            raise ValueError("is not supported; to go on from saved weights, give the file as model.model_path")
+        return None

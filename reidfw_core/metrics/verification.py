@@ -1,0 +1,233 @@
+"""Verification scores: at which distance two images are best called the same identity, and how often that is right.
+
+A pair of a query and a gallery image is *genuine* when both show the same identity, else an *impostor* pair. It is
+called the same identity when its distance is at most the threshold. Rates are shares of all pairs of their sort:
+
+- true positive rate (TPR): genuine pairs called the same; false positive rate (FPR): impostor pairs called the same;
+- balanced accuracy: (TPR + 1 - FPR) / 2;
+- equal error rate: the FPR where it equals 1 - TPR, on the ROC with straight lines between its upper corners.
+
+Source: A. Martin et al., "The DET Curve in Assessment of Detection Task Performance", Eurospeech 1997 (error rates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reidfw_core.metrics.distances import EmbeddingPairs, FloatArray
+from reidfw_core.metrics.identities import IdentityGroups, check_one_each
+
+FALSE_POSITIVE_RATES = (0.001, 0.01, 0.1)
+"""False positive rates at which the true positive rate is reported."""
+
+EXACT_PAIRS = 2**24
+"""Up to here all distances are kept (64 MiB in float32) and sorted; beyond, they are counted in bins."""
+
+_FINE_BINS = 2**16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DistanceHistogram:
+    """How many pairs lie at which distance.
+
+    Attributes:
+        edges: (B + 1,) float64, ascending borders of the bins, from the smallest distance to the largest.
+        genuine: (B,) int64, pairs of the same identity in each bin.
+        impostor: (B,) int64, pairs of different identities in each bin.
+    """
+
+    edges: NDArray[np.float64]
+    genuine: NDArray[np.int64]
+    impostor: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ThresholdScores:
+    """The best threshold and what it achieves; None or empty where a set has pairs of only one sort.
+
+    Attributes:
+        threshold: the distance up to which two images are called the same identity so that balanced accuracy is
+            largest; the smallest one where several do.
+        balanced_accuracy: in [0.5, 1], at that threshold.
+        equal_error_rate: in [0, 1].
+        true_positive_rate_at_fpr: the largest TPR among the thresholds whose FPR is at most the key.
+        histogram: the distances of all pairs, for a picture.
+        num_genuine: pairs of the same identity.
+        num_impostor: pairs of different identities.
+        metric: ``cosine`` or ``euclidean``.
+    """
+
+    threshold: float | None
+    balanced_accuracy: float | None
+    equal_error_rate: float | None
+    true_positive_rate_at_fpr: Mapping[float, float]
+    histogram: DistanceHistogram
+    num_genuine: int
+    num_impostor: int
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counts:
+    """Pairs called the same at each threshold that can matter: a larger one calls more genuine pairs the same."""
+
+    thresholds: NDArray[np.float64]
+    genuine: NDArray[np.int64]
+    impostor: NDArray[np.int64]
+
+
+def best_threshold(
+    query_embeddings: ArrayLike,
+    gallery_embeddings: ArrayLike,
+    query_identities: Sequence[str],
+    gallery_identities: Sequence[str],
+    *,
+    metric: str = "cosine",
+    chunk_rows: int = 256,
+    num_bins: int = 60,
+    exact_pairs: int = EXACT_PAIRS,
+) -> ThresholdScores:
+    """Finds the distance that best separates pairs of the same identity from others, over all Q x G pairs.
+
+    Up to ``exact_pairs`` pairs the result is exact: every distance of a genuine pair is tried. Beyond, distances are
+    counted in 65536 bins of equal width from 0 to the largest distance that the metric or the norms allow, and only
+    the bins' upper borders are tried: memory stays one chunk, and the threshold is exact to a bin (3e-5 for cosine).
+
+    Args:
+        query_embeddings: (Q, D).
+        gallery_embeddings: (G, D).
+        query_identities: one a query; compared by their texts.
+        gallery_identities: one a gallery image.
+        metric: ``cosine`` or ``euclidean``, see :mod:`reidfw_core.metrics.distances`.
+        chunk_rows: queries a step.
+        num_bins: bins of the histogram that is returned.
+        exact_pairs: the number of pairs up to which all distances are kept.
+
+    Raises:
+        DataError: embeddings of unusable shape or with values that are not finite, lists of other lengths.
+        ValueError: unknown metric, or ``chunk_rows`` or ``num_bins`` below 1.
+    """
+    if num_bins < 1:
+        raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+    pairs = EmbeddingPairs.prepare(query_embeddings, gallery_embeddings, metric)
+    check_one_each("identities", query_identities, "query", len(pairs.query))
+    check_one_each("identities", gallery_identities, "gallery", len(pairs.gallery))
+    groups = IdentityGroups.of(query_identities, gallery_identities)
+    exact = len(pairs.query) * len(pairs.gallery) <= exact_pairs
+    counts, histogram = (_kept if exact else _binned)(pairs, groups, chunk_rows, num_bins)
+    num_genuine, num_impostor = int(histogram.genuine.sum()), int(histogram.impostor.sum())
+    if not num_genuine or not num_impostor:
+        threshold = accuracy = error = None
+        at_rates: dict[float, float] = {}
+    else:
+        tpr, fpr = counts.genuine / num_genuine, counts.impostor / num_impostor
+        best = int(np.argmax(tpr - fpr))
+        threshold, accuracy = float(counts.thresholds[best]), float(1 + tpr[best] - fpr[best]) / 2
+        error = _equal_error_rate(tpr, fpr)
+        at_rates = {rate: float(np.max(tpr[fpr <= rate], initial=0.0)) for rate in FALSE_POSITIVE_RATES}
+    return ThresholdScores(
+        threshold=threshold,
+        balanced_accuracy=accuracy,
+        equal_error_rate=error,
+        true_positive_rate_at_fpr=at_rates,
+        histogram=histogram,
+        num_genuine=num_genuine,
+        num_impostor=num_impostor,
+        metric=metric,
+    )
+
+
+def _rows(
+    pairs: EmbeddingPairs, groups: IdentityGroups, chunk_rows: int
+) -> Iterator[tuple[int, FloatArray, FloatArray]]:
+    """Chunks of distances: first query, (rows, G) distances to overwrite, and those of the genuine pairs among them."""
+    for start, distances in pairs.distances(chunk_rows):
+        genuine = [row[groups.positives(query)] for query, row in enumerate(distances, start)]
+        yield start, distances, np.concatenate(genuine)
+
+
+def _kept(
+    pairs: EmbeddingPairs, groups: IdentityGroups, chunk_rows: int, num_bins: int
+) -> tuple[_Counts, DistanceHistogram]:
+    num_gallery = len(pairs.gallery)
+    impostor = np.empty(len(pairs.query) * num_gallery, dtype=pairs.query.dtype)
+    genuine_chunks = []
+    for start, distances, genuine_of_chunk in _rows(pairs, groups, chunk_rows):
+        genuine_chunks.append(genuine_of_chunk)
+        for query, row in enumerate(distances, start):
+            row[groups.positives(query)] = np.inf  # sorted to the end, and cut off there
+        impostor[start * num_gallery : (start + len(distances)) * num_gallery] = distances.ravel()
+    genuine = np.sort(np.concatenate(genuine_chunks))
+    impostor.sort()
+    impostor = impostor[: impostor.size - genuine.size]
+    thresholds = np.unique(genuine)
+    counts = _Counts(
+        thresholds.astype(np.float64),
+        np.searchsorted(genuine, thresholds, side="right"),
+        np.searchsorted(impostor, thresholds, side="right"),
+    )
+    ends = [end for values in (genuine, impostor) if values.size for end in (float(values[0]), float(values[-1]))]
+    edges = _edges(min(ends), max(ends), num_bins)
+    return counts, DistanceHistogram(
+        edges=edges, genuine=_counts_of_sorted(genuine, edges), impostor=_counts_of_sorted(impostor, edges)
+    )
+
+
+def _binned(
+    pairs: EmbeddingPairs, groups: IdentityGroups, chunk_rows: int, num_bins: int
+) -> tuple[_Counts, DistanceHistogram]:
+    limit = _largest_distance(pairs)
+    scale = _FINE_BINS / limit
+    genuine = np.zeros(_FINE_BINS, dtype=np.int64)
+    everything = np.zeros(_FINE_BINS, dtype=np.int64)
+    for _, distances, genuine_of_chunk in _rows(pairs, groups, chunk_rows):
+        genuine += _fine_counts(genuine_of_chunk, scale)
+        for row in distances:
+            everything += _fine_counts(row, scale)
+    impostor = everything - genuine
+    upper = np.arange(1, _FINE_BINS + 1) / scale
+    tried = genuine > 0
+    counts = _Counts(upper[tried], np.cumsum(genuine)[tried], np.cumsum(impostor)[tried])
+    used = np.flatnonzero(everything)
+    edges = _edges(used[0] / scale, (used[-1] + 1) / scale, num_bins)
+    bins = np.clip(np.searchsorted(edges, upper - 0.5 / scale, side="right") - 1, 0, num_bins - 1)
+    coarse = [np.zeros(num_bins, dtype=np.int64) for _ in range(2)]
+    for counted, fine in zip(coarse, (genuine, impostor), strict=True):
+        np.add.at(counted, bins, fine)
+    return counts, DistanceHistogram(edges=edges, genuine=coarse[0], impostor=coarse[1])
+
+
+def _largest_distance(pairs: EmbeddingPairs) -> float:
+    """A bound on the distances: 2 for cosine; the sum of the two largest norms for euclidean."""
+    if pairs.gallery_half_squared_norms is None:
+        return 2.0
+    norms = float(np.sqrt(pairs.query_squared_norms.max())) + float(np.sqrt(2 * pairs.gallery_half_squared_norms.max()))
+    return norms or 1.0
+
+
+def _fine_counts(distances: FloatArray, scale: float) -> NDArray[np.int64]:
+    bins = np.minimum((distances * scale).astype(np.int64), _FINE_BINS - 1)
+    return np.bincount(bins, minlength=_FINE_BINS)
+
+
+def _counts_of_sorted(values: FloatArray, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    # Edges of another type than the values would make searchsorted convert all values.
+    inner = np.searchsorted(values, edges[1:-1].astype(values.dtype))
+    return np.diff(np.r_[0, inner, values.size]).astype(np.int64)
+
+
+def _edges(low: float, high: float, num_bins: int) -> NDArray[np.float64]:
+    width = max(high - low, 1e-6)  # equal distances still need bins of some width
+    return np.linspace(low, low + width, num_bins + 1)
+
+
+def _equal_error_rate(tpr: NDArray[np.float64], fpr: NDArray[np.float64]) -> float:
+    tpr, fpr = np.r_[0.0, tpr, 1.0], np.r_[0.0, fpr, 1.0]
+    gaps = fpr - (1 - tpr)  # from -1 to 1, never falling
+    after = int(np.argmax(gaps >= 0))
+    part = gaps[after - 1] / (gaps[after - 1] - gaps[after])
+    return float(fpr[after - 1] + part * (fpr[after] - fpr[after - 1]))
