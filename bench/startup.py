@@ -16,14 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-HELLO = '''
+HELLO = """
 import pydantic, stevedore, typer
 app = typer.Typer()
 @app.command()
 def hello(name: str = "world"):
     print("hello", name)
 app()
-'''
+"""
 
 
 def seconds(command: list[str]) -> float:

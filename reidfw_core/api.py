@@ -4,6 +4,7 @@ A plugin's module imports only the standard library, NumPy, pydantic and this mo
 imported inside the hooks. See ``docs/plugins.md`` for a worked example.
 """
 
+from reidfw_core.chatter import native_stderr_to_log, prints_to_log
 from reidfw_core.components import (
     Augmentation,
     Backbone,
@@ -31,6 +32,7 @@ from reidfw_core.errors import (
 )
 from reidfw_core.files import atomic_folder, atomic_path
 from reidfw_core.markers import hookimpl
+from reidfw_core.models import load_embedding_model
 from reidfw_core.types import (
     BadImage,
     BenchmarkReport,
@@ -81,6 +83,9 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "hookimpl",
+    "load_embedding_model",
+    "native_stderr_to_log",
     "nearest_match",
+    "prints_to_log",
     "variant",
 ]

@@ -15,7 +15,11 @@ from reidfw_core.markers import PROJECT
 logger = logging.getLogger(__name__)
 
 _COMPONENT_HOOKS = frozenset(
-    name for kind in KINDS.values() if kind.specs is not lifecycle for name in vars(kind.specs) if hasattr(vars(kind.specs)[name], f"{PROJECT}_spec")
+    name
+    for kind in KINDS.values()
+    if kind.specs is not lifecycle
+    for name in vars(kind.specs)
+    if hasattr(vars(kind.specs)[name], f"{PROJECT}_spec")
 )
 
 
@@ -113,7 +117,11 @@ class HookBus:
         if isinstance(component, Listener):
             for caller in self._manager.get_hookcallers(component) or []:
                 for implementation in caller.get_hookimpls():
-                    if implementation.plugin is component and caller.name in _COMPONENT_HOOKS and not implementation.wrapper:
+                    if (
+                        implementation.plugin is component
+                        and caller.name in _COMPONENT_HOOKS
+                        and not implementation.wrapper
+                    ):
                         return f"a listener may only wrap {caller.name}: use @hookimpl(wrapper=True)"
         return None
 

@@ -5,10 +5,10 @@ Listing reads package metadata only; it imports no plugin. Loading imports one m
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from typing import Literal
 
 from packaging.requirements import InvalidRequirement, Requirement

@@ -86,12 +86,12 @@ class TripletSemiHard(_Triplet):
     A pair whose negatives are all as close as the positive or closer takes the farthest of them. Such a pair is the
     worst of all violations, so it must not go without gradient; the farthest negative is the mildest of its
     triplets, and keeps the collapse away into which the hardest negatives of an untrained network lead. The mean
-    over all pairs of anchors that have a negative: pairs that keep the margin count as zero, so that the loss is
-    continuous in the embeddings.
+    over the pairs that violate the margin only, as for the other two strategies: divided by all pairs the gradient
+    fades away long before the identities are apart (see docs/training.md for what that costs).
 
     Source: F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet: A Unified Embedding for Face Recognition and
-        Clustering", 2015, section 3.2 and equation 4. The closest of the semi-hard negatives, the farthest negative
-        where none is semi-hard, and the mean over pairs: ``triplet_semihard_loss`` of TensorFlow Addons.
+        Clustering", 2015, section 3.2 and equation 4. The closest of the semi-hard negatives, and the farthest negative
+        where none is semi-hard: ``triplet_semihard_loss`` of TensorFlow Addons, which averages over all pairs.
     """
 
     strategy = "semi_hard"

@@ -55,8 +55,9 @@ def reference_semi_hard(
             d_ap = distance(rows[a], rows[p], metric)
             d_an = [distance(rows[a], rows[n], metric) for n in negatives]
             beyond = [d for d in d_an if d > d_ap]
-            terms.append(max(d_ap - (min(beyond) if beyond else max(d_an)) + margin, 0.0))
-    return sum(terms) / len(terms) if terms else 0.0
+            terms.append(d_ap - (min(beyond) if beyond else max(d_an)) + margin)
+    violating = [term for term in terms if term > 0.0]
+    return sum(violating) / len(violating) if violating else 0.0
 
 
 def reference_simple(identities: Sequence[int], rows: Sequence[Sequence[float]], margin: float, metric: str) -> float:

@@ -82,7 +82,7 @@ class OnnxQuantizer(Quantizer):
         if params.optimize:
             logger.info("optimize has no effect with onnx_quantizer")
         if from_keras:
-            from reidfw_quantizers._keras.embedding_model import load_embedding_model
+            from reidfw_core.api import load_embedding_model
             from reidfw_quantizers._onnx.from_keras import convert_keras
 
             float_model = convert_keras(load_embedding_model(model.path), params.target_opset)

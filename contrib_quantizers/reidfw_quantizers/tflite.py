@@ -57,7 +57,7 @@ class TfliteConverter(Quantizer):
             DataError: the file is no model from one image to one vector, there are no calibration images, or the
                 model cannot be made fully integer.
         """
-        from reidfw_quantizers._keras.embedding_model import load_embedding_model
+        from reidfw_core.api import load_embedding_model
         from reidfw_quantizers._tflite.conversion import check_integer, convert_to_integer
 
         params: QuantizationParams = self.params

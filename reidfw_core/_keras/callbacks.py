@@ -43,7 +43,9 @@ def build_callbacks(configured: Mapping[str, Mapping[str, Any] | None]) -> list[
     }
     schedulers = [name for name in configured if name in SCHEDULERS]
     if len(schedulers) > 1:
-        raise DataError(f"training.callbacks: at most one learning rate scheduler is allowed, got {', '.join(schedulers)}")
+        raise DataError(
+            f"training.callbacks: at most one learning rate scheduler is allowed, got {', '.join(schedulers)}"
+        )
     return [_build_callback(name, dict(arguments or {}), known) for name, arguments in configured.items()]
 
 
@@ -54,7 +56,8 @@ def _build_callback(name: str, arguments: dict[str, Any], known: Mapping[str, ty
         near = nearest_match(name, known)
         raise DataError(
             f"training.callbacks: Keras has no callback '{name}'" + (f" (did you mean '{near}'?)" if near else ""),
-            hint="Callbacks: " + ", ".join(sorted(set(known) - set(BUILT_IN) - {"Callback", "CallbackList", "History"})),
+            hint="Callbacks: "
+            + ", ".join(sorted(set(known) - set(BUILT_IN) - {"Callback", "CallbackList", "History"})),
         )
     for key, value in arguments.items():
         if isinstance(value, str) and value.startswith("lambda "):

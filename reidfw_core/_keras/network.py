@@ -61,13 +61,17 @@ def assemble_network(features: keras.Model, num_identities: int, dropout: float 
     """
     image, output = features.input, features.output
     if isinstance(image, (list, tuple)) or isinstance(output, (list, tuple)):
-        raise DataError(f"The model '{features.name}' has several inputs or outputs; one image in, one tensor out is needed")
+        raise DataError(
+            f"The model '{features.name}' has several inputs or outputs; one image in, one tensor out is needed"
+        )
     if len(output.shape) == 4:
         embedding = keras.layers.GlobalAveragePooling2D(name=EMBEDDING_LAYER)(output)
     elif len(output.shape) == 2:
         embedding = output
     else:
-        raise DataError(f"The model '{features.name}' gives a tensor of shape {output.shape}; a feature map or a vector is needed")
+        raise DataError(
+            f"The model '{features.name}' gives a tensor of shape {output.shape}; a feature map or a vector is needed"
+        )
     hidden = keras.layers.Dropout(dropout, seed=seed, name="dropout")(embedding) if dropout else embedding
     initial = keras.initializers.GlorotUniform(seed=seed)
     logits = keras.layers.Dense(num_identities, kernel_initializer=initial, name="logits")(hidden)
@@ -77,30 +81,6 @@ def assemble_network(features: keras.Model, num_identities: int, dropout: float 
         classification=keras.Model(image, probabilities, name="classification_network"),
         embedding=keras.Model(image, embedding, name="embedding_network"),
     )
-
-
-def cut_classifier(model: keras.Model) -> keras.Model:
-    """The embedding part of a model that ends in a softmax classifier; any other model unchanged.
-
-    A classifier is a Dense layer with softmax, or a Dense layer followed by a softmax layer, at the end of a model
-    with one output. Dropout before it is taken off too.
-    """
-    if isinstance(model.output, (list, tuple)):
-        return model
-    tensor = model.output
-    layer = _producer(tensor)
-    if isinstance(layer, keras.layers.Softmax) or _activation(layer) == "softmax" and not isinstance(layer, keras.layers.Dense):
-        tensor = layer.input
-        layer = _producer(tensor)
-        if not isinstance(layer, keras.layers.Dense):
-            return model
-    elif not (isinstance(layer, keras.layers.Dense) and _activation(layer) == "softmax"):
-        return model
-    tensor = layer.input
-    while isinstance(_producer(tensor), keras.layers.Dropout):
-        tensor = _producer(tensor).input
-    logger.info("%s ends in a softmax classifier over %s classes: it is cut off", model.name, layer.units)
-    return keras.Model(model.input, tensor, name=f"{model.name}_embedding")
 
 
 def freeze_layers(network: ReidNetwork, frozen: Sequence[int | slice]) -> int:
@@ -155,25 +135,6 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> tuple[int, int
     return copied, total
 
 
-def load_keras_model(path: Path) -> keras.Model:
-    """Loads a ``.keras`` or ``.h5`` model without its optimizer.
-
-    Raises:
-        DataError: the file is not a Keras model, or needs layers that are not installed.
-    """
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as cause:  # Keras raises each of them for damaged files
-        first = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise DataError(
-            f"{path} cannot be loaded as a Keras model: {first}",
-            hint="Give a .keras or .h5 model file; a file of weights alone goes into model.pretrained.",
-        ) from cause
-    if not isinstance(model, keras.Model):
-        raise DataError(f"{path} holds a {type(model).__name__}, not a Keras model")
-    return model
-
-
 def save_keras_model(model: keras.Model, path: Path) -> Path:
     """Saves a model in Keras's own format, under a temporary name first.
 
@@ -185,7 +146,9 @@ def save_keras_model(model: keras.Model, path: Path) -> Path:
     return path
 
 
-def augmented_model(network: ReidNetwork, scale: float, offset: float, augmentation: Iterable[keras.layers.Layer]) -> keras.Model:
+def augmented_model(
+    network: ReidNetwork, scale: float, offset: float, augmentation: Iterable[keras.layers.Layer]
+) -> keras.Model:
     """The network with rescaling and augmentation in front, for ``*_augmented_model.keras``.
 
     Input: raw pixels (B, H, W, C) in [0, 255]. Outputs: softmax probabilities and embedding.
@@ -226,12 +189,3 @@ def build_optimizer(name: str, arguments: dict[str, Any]) -> keras.optimizers.Op
         return known[matches[0]](**arguments)
     except (TypeError, ValueError) as cause:
         raise DataError(f"training.optimizer.{matches[0]}: {str(cause).splitlines()[0]}") from cause
-
-
-def _producer(tensor: Any) -> Any:
-    return tensor._keras_history.operation
-
-
-def _activation(layer: Any) -> str | None:
-    activation = getattr(layer, "activation", None)
-    return getattr(activation, "__name__", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -67,9 +68,7 @@ def validate(
     arguments: Arguments = None,
     config_path: ConfigPath = None,
     config_name: ConfigName = None,
-    no_paths: Annotated[
-        bool, typer.Option("--no-paths", help="Do not check that files and folders exist.")
-    ] = False,
+    no_paths: Annotated[bool, typer.Option("--no-paths", help="Do not check that files and folders exist.")] = False,
     debug: Debug = False,
 ) -> None:
     """Check a configuration against the installed components, without running it."""
@@ -146,6 +145,7 @@ def doctor(
 
 def main() -> None:
     """Entry point of the ``reidfw`` command."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's native warnings; errors are still shown
     app(prog_name="reidfw")
 
 

@@ -86,7 +86,12 @@ def _packages() -> list[Finding]:
         found = [(name, _version(name)) for name in names]
         present = [f"{name} {version}" for name, version in found if version]
         findings.append(
-            ("package", package, "ok" if present else "missing", ", ".join(present) or f"needed for {PURPOSES[package]}")
+            (
+                "package",
+                package,
+                "ok" if present else "missing",
+                ", ".join(present) or f"needed for {PURPOSES[package]}",
+            )
         )
     return findings
 

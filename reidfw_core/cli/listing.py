@@ -95,15 +95,24 @@ def show_component(kind: str, name: str, *, as_json: bool) -> None:
     console.print(f"[bold]{escape(entry.name)}[/]  {entry.kind}, {entry.distribution} {entry.version}")
     console.print(escape(inspect.getdoc(component) or ""), soft_wrap=True)
     console.print()
-    console.print(table("Facts", ("fact", "value"), [(key, escape(value)) for key, value in {**facts, **description}.items()]))
+    console.print(
+        table("Facts", ("fact", "value"), [(key, escape(value)) for key, value in {**facts, **description}.items()])
+    )
     console.print()
     console.print("[bold]Answers[/]  " + ", ".join(hooks))
     console.print()
     rows = [
-        (key, escape(_type_text(field)), escape(_default_text(component, key)), escape(str(field.get("description", ""))))
+        (
+            key,
+            escape(_type_text(field)),
+            escape(_default_text(component, key)),
+            escape(str(field.get("description", ""))),
+        )
         for key, field in params.get("properties", {}).items()
     ]
-    console.print(table("Parameters", ("name", "type", "default", "meaning"), rows) if rows else "It has no parameters.")
+    console.print(
+        table("Parameters", ("name", "type", "default", "meaning"), rows) if rows else "It has no parameters."
+    )
 
 
 def _row(catalog: Catalog, entry: CatalogEntry, *, check: bool) -> dict[str, str]:
@@ -186,7 +195,9 @@ def _type_text(field: dict[str, Any]) -> str:
         return " | ".join(_type_text(option) for option in field["anyOf"])
     if "$ref" in field:
         return str(field["$ref"]).rsplit("/", 1)[-1]
-    return {"null": "none", "object": "mapping", "array": "list"}.get(str(field.get("type")), str(field.get("type", "any")))
+    return {"null": "none", "object": "mapping", "array": "list"}.get(
+        str(field.get("type")), str(field.get("type", "any"))
+    )
 
 
 def _default_text(component: type[Component], name: str) -> str:

@@ -73,9 +73,7 @@ def show_plan(plan: Plan) -> None:
         for planned in plan.steps
     ]
     console = screen()
-    console.print(
-        table(f"Plan of {plan.operation_mode}", ("#", "step", "component", "takes", "gives", "data"), rows)
-    )
+    console.print(table(f"Plan of {plan.operation_mode}", ("#", "step", "component", "takes", "gives", "data"), rows))
     for note in plan.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
 
@@ -91,7 +89,17 @@ def show_result(result: RunResult, command: str) -> None:
         console.print(
             table(
                 "Results",
-                ("model", "numbers", "mAP % ", "rank-1 % ", "rank-5 % ", "rank-10 % ", "queries ", "gallery ", "size KiB "),
+                (
+                    "model",
+                    "numbers",
+                    "mAP % ",
+                    "rank-1 % ",
+                    "rank-5 % ",
+                    "rank-10 % ",
+                    "queries ",
+                    "gallery ",
+                    "size KiB ",
+                ),
                 scores,
             )
         )

@@ -38,7 +38,9 @@ def choose_config(arguments: Sequence[str], config_path: Path | None, config_nam
     files = [text for text in arguments if "=" not in text and not text.startswith("~")]
     overrides = tuple(text for text in arguments if text not in files)
     if len(files) > 1:
-        raise ConfigError([Problem(where="command line", message=f"one configuration file is allowed, got {', '.join(files)}")])
+        raise ConfigError(
+            [Problem(where="command line", message=f"one configuration file is allowed, got {', '.join(files)}")]
+        )
     if files and (config_path or config_name):
         raise ConfigError(
             [Problem(where="command line", message=f"'{files[0]}' and --config-path/--config-name both name a file")]
@@ -80,9 +82,7 @@ def starter_config(name: str | None) -> tuple[str, Path]:
     return chosen, Path(starters[chosen].load())
 
 
-def run(
-    arguments: Sequence[str], config_path: Path | None, config_name: str | None, *, dry_run: bool
-) -> None:
+def run(arguments: Sequence[str], config_path: Path | None, config_name: str | None, *, dry_run: bool) -> None:
     """Runs a configuration, or prints its plan."""
     from reidfw_core.cli.console import ProgressListener
     from reidfw_core.config import read_config
@@ -104,9 +104,7 @@ def run(
     show_result(result, shlex.join(given))
 
 
-def validate(
-    arguments: Sequence[str], config_path: Path | None, config_name: str | None, *, check_paths: bool
-) -> None:
+def validate(arguments: Sequence[str], config_path: Path | None, config_name: str | None, *, check_paths: bool) -> None:
     """Checks a configuration and its plan; prints one line where all is well."""
     from reidfw_core.config import read_config
     from reidfw_core.plan.planner import make_plan
@@ -132,7 +130,9 @@ def schema(output: Path | None) -> None:
         show_json(value)
         return
     write_text(output, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-    messages().print(f"Wrote {output}. Put this line at the top of a YAML file:\n# yaml-language-server: $schema={output}")
+    messages().print(
+        f"Wrote {output}. Put this line at the top of a YAML file:\n# yaml-language-server: $schema={output}"
+    )
 
 
 def init(starter: str | None, output: Path) -> None:

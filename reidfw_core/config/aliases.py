@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reidfw_core.config.sources import COMMAND_LINE, SourceMap, TreePath, dotted
+from reidfw_core.config.sources import SourceMap, TreePath, dotted
 from reidfw_core.errors import Problem
 
 
@@ -104,20 +104,24 @@ def resolve_aliases(values: Mapping[str, Any], sources: SourceMap) -> Respelled:
     table = _Table(_copied(values), sources, [], [])
     for alias in ATTRIBUTES:
         table.move(alias.spelling, alias.meaning, outdated=alias.outdated)
-    for alias in VALUES:
-        table.replace(alias)
+    for value in VALUES:
+        table.replace(value)
     return Respelled(table.values, table.sources, tuple(table.warnings), tuple(table.problems))
+
+
+def has(values: Any, part: str | int) -> bool:
+    """Whether a mapping has an attribute, or a list an item."""
+    if isinstance(values, Mapping):
+        return part in values
+    return isinstance(values, list | tuple) and isinstance(part, int) and 0 <= part < len(values)
 
 
 def lookup(values: Any, path: TreePath) -> tuple[bool, Any]:
     """Whether a tree has something at a path, and what."""
     for part in path:
-        if isinstance(values, Mapping) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        else:
+        if not has(values, part):
             return False, None
+        values = values[part]
     return True, values
 
 
@@ -144,10 +148,8 @@ class _Table:
         if not present or not _same(value, alias.spelling):
             return
         if alias.outdated:
-            self._warn(
-                alias.attribute,
-                f"'{dotted(alias.attribute)}: {value}' is outdated, write '{dotted(alias.meaning)}: {_shown(alias.value)}'",
-            )
+            written, wanted = f"{dotted(alias.attribute)}: {value}", f"{dotted(alias.meaning)}: {_shown(alias.value)}"
+            self._warn(alias.attribute, f"'{written}' is outdated, write '{wanted}'")
         parent = lookup(self.values, alias.attribute[:-1])[1]
         del parent[alias.attribute[-1]]
         self._put(alias.attribute, alias.meaning, alias.value)
@@ -195,7 +197,11 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}" if isinstance(value, dict) else str(value)
+    return (
+        "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}"
+        if isinstance(value, dict)
+        else str(value)
+    )
 
 
 def _copied(values: Any) -> Any:

@@ -63,8 +63,8 @@ def is_lambda(value: object) -> bool:
 def parse_lambda(text: str) -> Callable[..., Any]:
     """Compiles a schedule such as ``lambda epoch, lr: lr * 0.5 if epoch % 10 == 0 else lr`` into closures.
 
-    Allowed are arithmetic, comparisons, ``and``/``or``/``not``, ``a if b else c``, the function's own arguments, and the
-    functions and constants of :data:`FUNCTIONS` and :data:`CONSTANTS`, bare or behind ``math.`` or ``np.``.
+    Allowed are arithmetic, comparisons, ``and``/``or``/``not``, ``a if b else c``, the function's own arguments, and
+    the functions and constants of :data:`FUNCTIONS` and :data:`CONSTANTS`, bare or behind ``math.`` or ``np.``.
 
     Args:
         text: the function, on one or several lines.
@@ -252,7 +252,7 @@ def _argument_names(arguments: ast.arguments) -> tuple[str, ...]:
     return tuple(argument.arg for argument in [*arguments.posonlyargs, *arguments.args])
 
 
-def _compile(node: ast.expr, names: frozenset[str]) -> _Closure:
+def _compile(node: ast.expr, names: frozenset[str]) -> _Closure:  # noqa: PLR0911 (one for each kind of node)
     match node:
         case ast.Constant(value=None | bool() | int() | float() as value):
             return lambda _: value

@@ -82,7 +82,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfi
             ``problems`` of the result, so that they can be shown together with those of the sections.
     """
     if path is None:
-        file, data, sources = None, {}, SourceMap(COMMAND_LINE)
+        file = None
+        data: dict[str, Any] = {}
+        sources = SourceMap(COMMAND_LINE)
     else:
         file = find_file(path)
         label = str(path if path.suffix in SUFFIXES else file)
@@ -176,7 +178,9 @@ def read_yaml(text: str, label: str) -> tuple[dict[str, Any], SourceMap]:
     except yaml.YAMLError as cause:
         raise ConfigError([_syntax_problem(cause, text, label)]) from cause
     if root is None:
-        raise ConfigError([Problem(where="", file=label, message="is empty; operation_mode and its sections are expected")])
+        raise ConfigError(
+            [Problem(where="", file=label, message="is empty; operation_mode and its sections are expected")]
+        )
     if not isinstance(root, yaml.MappingNode):
         message = "holds no attributes; lines such as 'operation_mode: training' are expected"
         raise ConfigError([Problem(where="", file=label, line=root.start_mark.line + 1, message=message)])
@@ -366,7 +370,10 @@ def _leaves(values: Any, path: TreePath = ()) -> Iterator[TreePath]:
 
 def _override_problem(given: str, message: str, nearest: str = "") -> Problem:
     return Problem(
-        where=given.partition("=")[0].lstrip("+~"), file=COMMAND_LINE, message=f"'{given}' {message}", nearest=nearest or None
+        where=given.partition("=")[0].lstrip("+~"),
+        file=COMMAND_LINE,
+        message=f"'{given}' {message}",
+        nearest=nearest or None,
     )
 
 
@@ -516,25 +523,21 @@ class _Resolution:
             return None
         return _BARE_NAME.sub(lambda match: match[0] if match[1] in names else f"${{oc.env:{match[1]}}}", value)
 
-    def _value(self, node: Any, key: Any, path: TreePath) -> Any:
+    def _value(self, node: Any, key: Any, path: TreePath) -> Any:  # noqa: PLR0911 (one for each kind of value)
         from omegaconf import DictConfig, ListConfig, OmegaConf
         from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
         if len(path) > _MAX_DEPTH:
-            self._complain(path[:3], "refers to itself without end")
-            return None
+            return self._complain(path[:3], "refers to itself without end")
         try:
             interpolated = OmegaConf.is_interpolation(node, key)
             value = node[key]
         except MissingMandatoryValue:
-            self._complain(path, "needs a value ('???' stands for one to be given)")
-            return None
+            return self._complain(path, "needs a value ('???' stands for one to be given)")
         except InterpolationKeyError as cause:
-            self._complain(path, f"refers to something that does not exist: {str(cause).splitlines()[0]}")
-            return None
+            return self._complain(path, f"refers to something that does not exist: {str(cause).splitlines()[0]}")
         except (OmegaConfBaseException, RecursionError, ValueError, TypeError) as cause:
-            self._complain(path, f"cannot be resolved: {str(cause).splitlines()[0]}")
-            return None
+            return self._complain(path, f"cannot be resolved: {str(cause).splitlines()[0]}")
         if isinstance(value, DictConfig):
             return {str(name): self._value(value, name, (*path, str(name))) for name in value}
         if isinstance(value, ListConfig):

@@ -55,6 +55,10 @@ class SourceMap:
 
     def place(self, path: TreePath) -> Place:
         """The place of an attribute, or of the nearest one around it."""
+        if path and path not in self.places:
+            for below, place in self.places.items():
+                if below[: len(path)] == path:
+                    return place  # an override named only something below it
         for length in range(len(path), 0, -1):
             if path[:length] in self.places:
                 return self.places[path[:length]]
@@ -68,9 +72,7 @@ class SourceMap:
     def replaced(self, places: Mapping[TreePath, Place]) -> SourceMap:
         """With these places added, or put for those below the same path."""
         kept = {
-            path: place
-            for path, place in self.places.items()
-            if not any(path[: len(new)] == new for new in places)
+            path: place for path, place in self.places.items() if not any(path[: len(new)] == new for new in places)
         }
         return replace(self, places={**kept, **places})
 
@@ -83,6 +85,11 @@ class SourceMap:
                 for path, place in self.places.items()
             },
         )
+
+    def copied(self, old: TreePath, new: TreePath) -> SourceMap:
+        """With everything at and below ``old`` at and below ``new`` too."""
+        copies = {(*new, *path[len(old) :]): place for path, place in self.places.items() if path[: len(old)] == old}
+        return replace(self, places={**self.places, **copies})
 
     def problem(
         self,

@@ -13,7 +13,9 @@ from reidfw_core.markers import hookspec
 
 
 @hookspec
-def run_started(run_dir: Path, project: str, operation_mode: str, config: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+def run_started(
+    run_dir: Path, project: str, operation_mode: str, config: Mapping[str, Any], origin: Mapping[str, str]
+) -> None:
     """A run begins.
 
     Args:

@@ -125,7 +125,8 @@ def best_threshold(
         at_rates: dict[float, float] = {}
     else:
         tpr, fpr = counts.genuine / num_genuine, counts.impostor / num_impostor
-        best = int(np.argmax(tpr - fpr))
+        # In whole numbers equally good thresholds are equal, and the first of them is found.
+        best = int(np.argmax(counts.genuine * num_impostor - counts.impostor * num_genuine))
         threshold, accuracy = float(counts.thresholds[best]), float(1 + tpr[best] - fpr[best]) / 2
         error = _equal_error_rate(tpr, fpr)
         at_rates = {rate: float(np.max(tpr[fpr <= rate], initial=0.0)) for rate in FALSE_POSITIVE_RATES}
@@ -217,7 +218,8 @@ def _fine_counts(distances: FloatArray, scale: float) -> NDArray[np.int64]:
 def _counts_of_sorted(values: FloatArray, edges: NDArray[np.float64]) -> NDArray[np.int64]:
     # Edges of another type than the values would make searchsorted convert all values.
     inner = np.searchsorted(values, edges[1:-1].astype(values.dtype))
-    return np.diff(np.r_[0, inner, values.size]).astype(np.int64)
+    counts: NDArray[np.int64] = np.diff(inner, prepend=0, append=values.size)
+    return counts
 
 
 def _edges(low: float, high: float, num_bins: int) -> NDArray[np.float64]:

@@ -83,7 +83,9 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
         where = f"{mode}, step {len(steps) + 1} '{step.name}'"
         component = _component(configuration, bus, step, where)
         if current is None and step.name != "train":
-            raise PlanError(f"{where}: needs a model", hint="Give model.model_path, or a chain that begins with training.")
+            raise PlanError(
+                f"{where}: needs a model", hint="Give model.model_path, or a chain that begins with training."
+            )
         data = _data(step, available, where)
         takes = None if step.name == "train" and configuration.config.model.model_path is None else current
         gives = _follow_format(step, component, takes, where)
@@ -101,9 +103,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
         )
         current = gives or current
     _check_instances(configuration)
-    return Plan(
-        operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available), notes=tuple(notes)
-    )
+    return Plan(operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available), notes=tuple(notes))
 
 
 def available_roles(configuration: Configuration) -> tuple[Role, ...]:

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 LOG_NAME = "stm32ai_main.log"
 STATE_DIR = "reidfw"
 
-_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "onnx", "onnxruntime", "ai-edge-litert", "mlflow")
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "numpy",
+    "pillow",
+    "onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+    "mlflow",
+)
 
 
 def create_run_dir(wanted: Path) -> Path:

@@ -18,8 +18,16 @@ from reidfw_core.errors import ReidfwError, StepError, StorageError
 from reidfw_core.files import STORAGE_ERRNOS
 from reidfw_core.plan.planner import Plan, PlannedStep, make_plan, step_input
 from reidfw_core.plan.sources import read_sources
-from reidfw_core.run.directory import STATE_DIR, append_event, config_origin, create_run_dir, run_log, write_json, write_start
-from reidfw_core.run.setup import prepare_frameworks
+from reidfw_core.run.directory import (
+    STATE_DIR,
+    append_event,
+    config_origin,
+    create_run_dir,
+    run_log,
+    write_json,
+    write_start,
+)
+from reidfw_core.run.setup import import_frameworks, prepare_frameworks
 from reidfw_core.types import ModelFile, ModelFormat
 
 if TYPE_CHECKING:
@@ -76,6 +84,7 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
             found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
             logger.debug("%s: %s", planned.component.name, found)
     artifacts = read_sources(plan, configuration, bus)
+    import_frameworks()
     if any(planned.step.name == "train" for planned in plan.steps):
         from reidfw_core.services.training import check_settings
 
@@ -124,9 +133,7 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
         return _run_steps(plan, configuration, artifacts, context)
 
 
-def _run_steps(
-    plan: Plan, configuration: Configuration, artifacts: dict[type, Any], context: RunContext
-) -> RunResult:
+def _run_steps(plan: Plan, configuration: Configuration, artifacts: dict[type, Any], context: RunContext) -> RunResult:
     bus, run_dir = context.bus, context.run_dir
     done: list[StepResult] = []
     status = "failed"
@@ -192,7 +199,11 @@ def _run_step(
 
 
 def _step_error(planned: PlannedStep, cause: Exception) -> StepError:
-    who = f", {planned.component.kind} '{planned.component.name}' of {planned.component.distribution}" if planned.component else ""
+    who = (
+        f", {planned.component.kind} '{planned.component.name}' of {planned.component.distribution}"
+        if planned.component
+        else ""
+    )
     text = str(cause).strip() or "no message"
     return StepError(
         f"Step {planned.number} '{planned.key}'{who} failed: {type(cause).__name__}: {text}",
@@ -251,7 +262,13 @@ def _summary(done: Sequence[StepResult]) -> dict[str, Any]:
         "metrics": metrics,
         "seconds": {step.planned.key: round(step.seconds, 3) for step in done},
         "models": [
-            {"name": r.model.name, "path": r.model.path, "size_bytes": r.model.size_bytes, "kind": r.kind, "threshold": r.threshold}
+            {
+                "name": r.model.name,
+                "path": r.model.path,
+                "size_bytes": r.model.size_bytes,
+                "kind": r.kind,
+                "threshold": r.threshold,
+            }
             for r in (step.result for step in done)
             if isinstance(r, RetrievalReport)
         ],

@@ -5,10 +5,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from reidfw_core.chatter import native_stderr_to_log
+
 if TYPE_CHECKING:
     from reidfw_core.config.sections import GeneralSection
 
 logger = logging.getLogger(__name__)
+
+
+def import_frameworks() -> None:
+    """Imports TensorFlow and Keras with what their native code prints kept in the log (level DEBUG)."""
+    with native_stderr_to_log(logger):
+        import keras
+        import tensorflow as tf
+
+        tf.constant(0)  # starts the runtime, which announces itself too
+    del keras
 
 
 def prepare_frameworks(general: GeneralSection) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from reidfw_core.artifacts import RetrievalData, RetrievalReport
 from reidfw_core.context import RunContext
 from reidfw_core.errors import DataError
-from reidfw_core.figures import draw_distance_histogram, draw_rank_curve
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
 from reidfw_core.metrics import RetrievalScores, best_threshold, evaluate_retrieval
@@ -65,8 +64,10 @@ def evaluate(inp: EvaluateInput, ctx: RunContext) -> RetrievalReport:
         spec = image_spec(inp.preprocessing, runner.input_shape)
         started = time.perf_counter()
         query = embed_samples(runner, inp.data.query, spec, inp.evaluation.batch_size, ctx)
-        gallery = query if inp.data.leave_one_out else embed_samples(
-            runner, inp.data.gallery, spec, inp.evaluation.batch_size, ctx
+        gallery = (
+            query
+            if inp.data.leave_one_out
+            else embed_samples(runner, inp.data.gallery, spec, inp.evaluation.batch_size, ctx)
         )
         seconds = time.perf_counter() - started
         kernels, kind = runner.kernels, "int" if runner.format.is_integer else "float"
@@ -155,8 +156,11 @@ def _report(
     kernels: str,
     rate: float,
 ) -> RetrievalReport:
+    from reidfw_core.figures import draw_distance_histogram, draw_rank_curve
+
     title = f"{inp.model.name}, {'quantized' if kind == 'int' else 'float'} model, {inp.data.name.replace('_', ' ')}"
-    curve = ctx.run_dir / f"{inp.model.name}_reid_rank_curve.png"
+    stem = inp.model.name if kind == "float" else f"{inp.model.name}_quantized"
+    curve = ctx.run_dir / f"{stem}_reid_rank_curve.png"
     draw_rank_curve(scores, title, curve)
     figures: tuple[Path, ...] = (curve,)
     ctx.bus.tell("artifact_saved", path=curve, description="CMC curve")
@@ -165,7 +169,7 @@ def _report(
         verification = best_threshold(
             query, gallery, inp.data.query.identities, inp.data.gallery.identities, metric=scores.metric
         )
-        histogram = ctx.run_dir / f"{inp.model.name}_reid_distance_histogram.png"
+        histogram = ctx.run_dir / f"{stem}_reid_distance_histogram.png"
         draw_distance_histogram(verification, title, histogram)
         figures += (histogram,)
         ctx.bus.tell("artifact_saved", path=histogram, description="distance histogram")

@@ -73,8 +73,6 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> ModelFile:
             workdir=ctx.run_dir,
             export_dir=export_dir,
         )
-    logger.info(
-        "%s: %.1f KiB, was %.1f KiB", quantized.path.name, quantized.size_bytes / 1024, model.size_bytes / 1024
-    )
+    logger.info("%s: %.1f KiB, was %.1f KiB", quantized.path.name, quantized.size_bytes / 1024, model.size_bytes / 1024)
     ctx.bus.tell("artifact_saved", path=quantized.path, description="quantized model")
     return quantized

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from reidfw_core.artifacts import TrainedModel, TrainingData
 from reidfw_core.context import RunContext
 from reidfw_core.errors import DataError
-from reidfw_core.figures import draw_training_curves
 from reidfw_core.files import atomic_path
 from reidfw_core.imaging.decoding import explain_decode_failure, image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
@@ -84,15 +83,7 @@ def train(inp: TrainInput, ctx: RunContext) -> TrainedModel:
     sampler = PKSampler(
         inp.data.train.identities, inp.training.batch_size, inp.training.instances_per_identity, ctx.seed_for("batches")
     )
-    augmentation = [
-        ctx.bus.ask(
-            bound.component,
-            "build_augmentation",
-            pixel_range=spec.pixel_range,
-            seed=ctx.seed_for(f"augmentation {place}"),
-        )
-        for place, bound in enumerate(inp.augmentations)
-    ]
+    augmentation = build_augmentation(inp.augmentations, spec, ctx)
     terms = build_losses(inp.losses, len(inp.data.train.identity_names), network.embedding_dim, ctx)
     try:
         return _fit(inp, ctx, network, spec, labels, sampler, augmentation, terms)
@@ -108,13 +99,8 @@ def build_network(inp: TrainInput, ctx: RunContext) -> ReidNetwork:
         DataError: the model file does not fit, or a dropout rule is broken.
         ServiceError: pretrained weights cannot be had.
     """
-    from reidfw_core._keras.network import (
-        assemble_network,
-        cut_classifier,
-        freeze_layers,
-        load_keras_model,
-        transfer_weights,
-    )
+    from reidfw_core._keras.network import assemble_network, freeze_layers, transfer_weights
+    from reidfw_core.models import load_embedding_model
 
     if inp.backbone is not None:
         features = ctx.bus.ask(
@@ -126,12 +112,12 @@ def build_network(inp: TrainInput, ctx: RunContext) -> ReidNetwork:
         )
     else:
         assert inp.model.model_path is not None
-        features = cut_classifier(load_keras_model(Path(inp.model.model_path)))
+        features = load_embedding_model(Path(inp.model.model_path))
     network = assemble_network(
         features, len(inp.data.train.identity_names), inp.training.dropout, ctx.seed_for("classifier")
     )
     if inp.model.pretrained_weights is not None:
-        source = load_keras_model(inp.model.pretrained_weights)
+        source = load_embedding_model(inp.model.pretrained_weights)
         copied, total = transfer_weights(source, network.embedding)
         if not copied:
             raise DataError(
@@ -143,6 +129,26 @@ def build_network(inp: TrainInput, ctx: RunContext) -> ReidNetwork:
         frozen = freeze_layers(network, inp.training.frozen_layers)
         logger.info("%d layers are frozen", frozen)
     return network
+
+
+def build_augmentation(
+    augmentations: Sequence[BoundComponent], spec: ImageSpec, ctx: RunContext
+) -> list[keras.layers.Layer]:
+    """Asks each configured augmentation for its layer.
+
+    A layer that has ``joined_with(following)`` is offered the next one, and may give a layer that does the work of both
+    in one pass over the pixels.
+    """
+    layers: list[keras.layers.Layer] = []
+    for place, bound in enumerate(augmentations):
+        seed = ctx.seed_for(f"augmentation {place}")
+        layer = ctx.bus.ask(bound.component, "build_augmentation", pixel_range=spec.pixel_range, seed=seed)
+        joined = layers[-1].joined_with(layer) if layers and hasattr(layers[-1], "joined_with") else None
+        if joined is None:
+            layers.append(layer)
+        else:
+            layers[-1] = joined
+    return layers
 
 
 def sharpness_radius(inp: TrainInput) -> float:
@@ -225,7 +231,9 @@ class _Validator:
         from reidfw_core._keras.trainer import loss_values
 
         forward = network.training.predict_on_batch
-        outputs = [forward(images) for images in image_batches(self.data.validation.paths, self.image_spec, self.batch_size)]
+        outputs = [
+            forward(images) for images in image_batches(self.data.validation.paths, self.image_spec, self.batch_size)
+        ]
         embeddings = np.concatenate([embedding for embedding, _ in outputs])
         logits = np.concatenate([logit for _, logit in outputs])
         labels = _labels(self.data.validation, self.data.train)
@@ -270,11 +278,9 @@ def _fit(
         training.weight_average,
         Sharpness(sharpness_radius(inp), SHARPNESS_BATCH_SHARE),
     )
-    trainer.compile(optimizer=_optimizer(training, build_optimizer))
+    trainer.compile(optimizer=_optimizer(training, build_optimizer), jit_compile=False)
     steps = training.dryrun or sampler.batches_per_epoch
-    batches = training_batches(
-        train_set.paths, labels, spec, sampler, augmentation, ctx.seed_for("augmentation")
-    )
+    batches = training_batches(train_set.paths, labels, spec, sampler, augmentation, ctx.seed_for("augmentation"))
     validator = _Validator(
         data=inp.data,
         image_spec=spec,
@@ -372,7 +378,9 @@ def _log_start(inp: TrainInput, network: ReidNetwork, sampler: PKSampler, steps:
             present,
         )
     if all(data.train.identities.count(identity) == 1 for identity in data.train.identity_names):
-        logger.warning("Every identity has a single training image: a triplet loss has no positives and teaches nothing")
+        logger.warning(
+            "Every identity has a single training image: a triplet loss has no positives and teaches nothing"
+        )
 
 
 def _save_best(
@@ -385,6 +393,7 @@ def _save_best(
     seconds: float,
 ) -> TrainedModel:
     from reidfw_core._keras.network import save_keras_model
+    from reidfw_core.figures import draw_training_curves
 
     classification = save_keras_model(network.classification, ctx.saved_models_dir / "best_model_classification.keras")
     embedding = save_keras_model(network.embedding, ctx.saved_models_dir / "best_model.keras")

@@ -163,9 +163,11 @@ def test_an_output_folder_that_cannot_be_made(reidfw: Callable, tiny_config: Pat
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits file sizes the POSIX way")
 def test_no_room_for_the_model(tiny_config: Path, tmp_path: Path) -> None:
     """With room for 200 KiB a file the first model cannot be saved: exit code 3, and no half model."""
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);" \
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200 * 1024,) * 2);" \
+    limit = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200 * 1024,) * 2);"
         "from reidfw_core.cli.app import main; main()"
+    )
     result = subprocess.run(
         [sys.executable, "-c", limit, "run", str(tiny_config), "operation_mode=training", "hydra.run.dir=r", "~mlflow"],
         cwd=tmp_path,

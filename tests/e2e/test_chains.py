@@ -53,8 +53,16 @@ def test_every_promised_file_is_there_and_nothing_is_left_over(chain) -> None:
 def test_the_log_holds_what_the_screen_showed(chain) -> None:
     run, outcome = chain
     log = " ".join((run / "stm32ai_main.log").read_text(encoding="utf-8").split())
-    for line in ("operation_mode: chain_tqe", "Epoch 2/2", "Float model test_set", "Quantized model test_set",
-                 "Rank-1 accuracy", "Rank-10 accuracy", "mAP:", "operation finished: chain_tqe"):
+    for line in (
+        "operation_mode: chain_tqe",
+        "Epoch 2/2",
+        "Float model test_set",
+        "Quantized model test_set",
+        "Rank-1 accuracy",
+        "Rank-10 accuracy",
+        "mAP:",
+        "operation finished: chain_tqe",
+    ):
         assert line in log
         if line != "operation finished: chain_tqe":
             assert line in outcome.text
@@ -68,7 +76,12 @@ def test_results_table_and_report_agree(chain) -> None:
         for name in ("acc_rank1", "acc_rank5", "acc_rank10", "mAP", "mINP"):
             assert 0 <= metrics[f"{kind}_{name}_test_set"] <= 100
     assert state(run, "status.json")["status"] == "finished"
-    assert [step["step"] for step in state(run, "plan.json")["steps"]] == ["train", "evaluate", "quantize", "evaluate_2"]
+    assert [step["step"] for step in state(run, "plan.json")["steps"]] == [
+        "train",
+        "evaluate",
+        "quantize",
+        "evaluate_2",
+    ]
 
 
 def test_the_models_are_what_their_names_say(chain) -> None:
@@ -110,7 +123,6 @@ def test_training_metrics_are_a_table_with_a_row_an_epoch(chain) -> None:
 
 def test_mlflow_holds_params_metrics_and_artifacts(chain) -> None:
     from mlflow.tracking import MlflowClient
-
     from reidfw_tracker_mlflow import tracking_uri
 
     run, _ = chain
@@ -140,7 +152,9 @@ def _artifacts(client: Any, run_id: str) -> list[Any]:
 @pytest.mark.parametrize("name", ["saved_models/best_model.keras", "quantized_models/quantized_model.tflite"])
 def test_evaluation_of_a_saved_model_repeats_the_chains_score(chain, reidfw, tiny_config, name) -> None:
     run, _ = chain
-    outcome = reidfw("run", tiny_config, "operation_mode=evaluation", f"model.model_path='{run / name}'", "~model.model_name")
+    outcome = reidfw(
+        "run", tiny_config, "operation_mode=evaluation", f"model.model_path='{run / name}'", "~model.model_name"
+    )
     assert outcome.code == 0, outcome.text
     kind = "int" if name.endswith("tflite") else "float"
     again = state(_only_run(Path.cwd()), "report.json")["metrics"]
@@ -168,16 +182,29 @@ def test_chain_eqe_with_int8_output(chain, reidfw, tiny_config) -> None:
 def test_quantization_alone_and_training_without_test_sets(chain, reidfw, tiny_config) -> None:
     run, _ = chain
     outcome = reidfw(
-        "run", tiny_config, "operation_mode=quantization", "~model.model_name", "hydra.run.dir=q",
-        f"model.model_path='{run / 'saved_models/best_model.keras'}'", "dataset.quantization_split=0.25",
+        "run",
+        tiny_config,
+        "operation_mode=quantization",
+        "~model.model_name",
+        "hydra.run.dir=q",
+        f"model.model_path='{run / 'saved_models/best_model.keras'}'",
+        "dataset.quantization_split=0.25",
     )
     assert outcome.code == 0, outcome.text
     assert "Calibrating with 12 images" in outcome.text
     assert Path("q/quantized_models/quantized_model.tflite").is_file()
     outcome = reidfw(
-        "run", tiny_config, "operation_mode=training", "~dataset.test_query_path", "~dataset.test_gallery_path",
-        "hydra.run.dir=t", "training.epochs=1", "training.triplet_loss.strategy=hard", "training.dropout=0.3",
-        "training.optimizer=SGD", "+training.callbacks.ReduceLROnPlateau.patience=1",
+        "run",
+        tiny_config,
+        "operation_mode=training",
+        "~dataset.test_query_path",
+        "~dataset.test_gallery_path",
+        "hydra.run.dir=t",
+        "training.epochs=1",
+        "training.triplet_loss.strategy=hard",
+        "training.dropout=0.3",
+        "training.optimizer=SGD",
+        "+training.callbacks.ReduceLROnPlateau.patience=1",
     )
     assert outcome.code == 0, outcome.text
     assert [step["step"] for step in state(Path("t"), "plan.json")["steps"]] == ["train"]
@@ -186,7 +213,11 @@ def test_quantization_alone_and_training_without_test_sets(chain, reidfw, tiny_c
 def test_prediction_names_identities(chain, reidfw, tiny_config, tiny_data) -> None:
     run, _ = chain
     outcome = reidfw(
-        "run", tiny_config, "operation_mode=prediction", "~model.model_name", "hydra.run.dir=p",
+        "run",
+        tiny_config,
+        "operation_mode=prediction",
+        "~model.model_name",
+        "hydra.run.dir=p",
         f"model.model_path='{run / 'quantized_models/quantized_model.tflite'}'",
         f"dataset.prediction_query_path='{tiny_data / 'query'}'",
         f"dataset.prediction_gallery_path='{tiny_data / 'gallery'}'",
@@ -202,8 +233,14 @@ def test_prediction_names_identities(chain, reidfw, tiny_config, tiny_data) -> N
 def test_fine_tuning_from_a_saved_model(chain, reidfw, tiny_config) -> None:
     run, _ = chain
     outcome = reidfw(
-        "run", tiny_config, "operation_mode=training", "~model.model_name", "~model.input_shape", "hydra.run.dir=f",
-        f"model.model_path='{run / 'saved_models/best_model_classification.keras'}'", "training.epochs=1",
+        "run",
+        tiny_config,
+        "operation_mode=training",
+        "~model.model_name",
+        "~model.input_shape",
+        "hydra.run.dir=f",
+        f"model.model_path='{run / 'saved_models/best_model_classification.keras'}'",
+        "training.epochs=1",
         "training.frozen_layers='(0:-1)'",
     )
     assert outcome.code == 0, outcome.text
@@ -218,7 +255,11 @@ def test_the_same_seed_gives_the_same_model(reidfw, tiny_config, seed) -> None:
     maps = []
     for name in ("a", "b"):
         outcome = reidfw(
-            "run", tiny_config, "operation_mode=training", f"hydra.run.dir={name}", f"general.global_seed={seed}",
+            "run",
+            tiny_config,
+            "operation_mode=training",
+            f"hydra.run.dir={name}",
+            f"general.global_seed={seed}",
             "general.deterministic_ops=True",
         )
         assert outcome.code == 0, outcome.text

@@ -16,7 +16,15 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "kill") or sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c_in_the_middle_of_training(tiny_config: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "reidfw_core.cli.app", "run", str(tiny_config), "training.epochs=500", "hydra.run.dir=r"]
+    command = [
+        sys.executable,
+        "-m",
+        "reidfw_core.cli.app",
+        "run",
+        str(tiny_config),
+        "training.epochs=500",
+        "hydra.run.dir=r",
+    ]
     with (tmp_path / "screen.txt").open("w") as screen:
         running = subprocess.Popen(command, cwd=tmp_path, stdout=screen, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 240

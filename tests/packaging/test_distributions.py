@@ -18,7 +18,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(
     str(path.parent.relative_to(ROOT))
-    for path in (ROOT / "pyproject.toml", *ROOT.glob("contrib_*/pyproject.toml"), *ROOT.glob("plugins/*/pyproject.toml"))
+    for path in (
+        ROOT / "pyproject.toml",
+        *ROOT.glob("contrib_*/pyproject.toml"),
+        *ROOT.glob("plugins/*/pyproject.toml"),
+    )
 )
 
 
@@ -44,7 +48,9 @@ def build_wheel(source: Path, target: Path) -> Path:
 
 def test_every_top_level_part_is_a_distribution() -> None:
     assert {"contrib_backbones", "contrib_losses", "contrib_quantizers", "contrib_targets"} <= set(FOLDERS)
-    assert {"plugins/dataset_readers", "plugins/augmentations", "plugins/tracker_mlflow", "plugins/template"} <= set(FOLDERS)
+    assert {"plugins/dataset_readers", "plugins/augmentations", "plugins/tracker_mlflow", "plugins/template"} <= set(
+        FOLDERS
+    )
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -95,7 +101,9 @@ def test_a_third_partys_wheel_is_installed_listed_used_and_removed(
         rows = {row["name"]: row for row in json.loads(call(*listing, cwd=tmp_path))}
         assert rows["template.tiny_conv"]["status"] == "ok"
         assert rows["template.tiny_conv"]["distribution"] == "reidfw-plugin-template"
-        assert "template.forestcam" in call("-m", "reidfw_core.cli.app", "show", "targets", "template.forestcam", cwd=tmp_path)
+        assert "template.forestcam" in call(
+            "-m", "reidfw_core.cli.app", "show", "targets", "template.forestcam", cwd=tmp_path
+        )
         out = call(
             "-m",
             "reidfw_core.cli.app",

@@ -34,7 +34,9 @@ print("\\n" + json.dumps(sorted(sys.modules)))
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["list", "backbones"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "--json"], ["list", "backbones"], ["run", "--help"]]
+)
 def test_no_plugin_and_no_heavy_module_is_imported(arguments: list[str]) -> None:
     code = PROBE.format(arguments=arguments)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

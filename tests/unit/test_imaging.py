@@ -35,9 +35,10 @@ def test_pixels_reach_the_network_unchanged_but_rescaled(photo: Path) -> None:
 
 def test_fit_stretches_to_height_and_width(photo: Path) -> None:
     pixels = np.asarray(Image.open(photo), dtype=np.float32)
-    assert np.array_equal(one(photo, height=20, width=10, interpolation="area"), np.round(
-        pixels.reshape(20, 2, 10, 2, 3).mean(axis=(1, 3))
-    ))
+    assert np.array_equal(
+        one(photo, height=20, width=10, interpolation="area"),
+        np.round(pixels.reshape(20, 2, 10, 2, 3).mean(axis=(1, 3))),
+    )
 
 
 @pytest.mark.parametrize("aspect_ratio", ["crop", "padding"])

@@ -42,7 +42,7 @@ def batch_hard_weights(distances: Any, positives: Any, negatives: Any, margin: f
 def semi_hard_weights(distances: Any, positives: Any, negatives: Any, margin: float) -> Any:
     """Each anchor-positive pair with the closest negative beyond the positive, else with the farthest negative.
 
-    Mean over the pairs whose anchor has a negative.
+    Mean over the pairs that violate the margin.
     """
     dtype = distances.dtype
     pairs = positives & tf.reduce_any(negatives, axis=1, keepdims=True)
@@ -56,7 +56,8 @@ def semi_hard_weights(distances: Any, positives: Any, negatives: Any, margin: fl
         violating = tf.cast(positive_distance - chosen + margin > 0.0, dtype)
         return violating * (tf.cast(positive, dtype) - _evenly(negative_distances == chosen, dtype))
 
-    return tf.math.divide_no_nan(_sum_over_positives(triplets_of, distances, pairs), _count(pairs, dtype))
+    weights = _sum_over_positives(triplets_of, distances, pairs)
+    return tf.math.divide_no_nan(weights, tf.reduce_sum(tf.where(pairs, weights, 0.0)))
 
 
 def batch_all_weights(distances: Any, positives: Any, negatives: Any, margin: float) -> Any:

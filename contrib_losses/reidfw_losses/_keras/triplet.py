@@ -90,7 +90,7 @@ class TripletLoss(keras.losses.Loss):
             sample_weight: must be None.
 
         Returns:
-            Non-negative scalar.
+            Scalar, non-negative up to rounding.
 
         Raises:
             ValueError: embeddings that are not (B, D), or sample weights.

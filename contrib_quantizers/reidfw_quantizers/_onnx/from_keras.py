@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf2onnx
 
 from reidfw_core.api import DataError
-from reidfw_quantizers.chatter import native_stderr_to_log
+from reidfw_core.api import native_stderr_to_log
 
 logger = logging.getLogger(__name__)
 

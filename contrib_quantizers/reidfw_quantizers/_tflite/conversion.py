@@ -16,7 +16,7 @@ import tensorflow as tf
 from reidfw_core.api import CalibrationSet, DataError, ReidfwError
 from reidfw_quantizers._tflite.inspection import Graph, read_graph
 from reidfw_quantizers.calibration import checked_images
-from reidfw_quantizers.chatter import native_stderr_to_log
+from reidfw_core.api import native_stderr_to_log
 from reidfw_quantizers.params import Granularity, IoType
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from reidfw_core.api import ModelFormat
-from reidfw_targets._keras.embedding_model import load_embedding_model
+from reidfw_core.api import load_embedding_model
 from reidfw_targets.images import checked_batch
 
 BATCH_SIZE = 32

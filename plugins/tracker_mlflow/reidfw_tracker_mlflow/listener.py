@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from reidfw_core.api import ComponentParams, Listener, ServiceError, hookimpl
-from reidfw_tracker_mlflow.location import StoreLocation, holds_file_store, store_location
+from reidfw_tracker_mlflow.location import StoreLocation, holds_file_store, is_sqlite, store_location
 from reidfw_tracker_mlflow.tracked_run import TrackedRun
 
 logger = logging.getLogger(__name__)
@@ -116,6 +116,8 @@ def _check_folder(location: StoreLocation, run_dir: Path) -> None:
     for place in (folder, folder.parent, *(file for file in (location.database,) if file and file.exists())):
         if not os.access(place, os.W_OK):
             raise ServiceError(f"mlflow.uri: {place} cannot be written", hint=hint)
+    if location.database and location.database.exists() and not is_sqlite(location.database):
+        raise ServiceError(f"mlflow.uri: {location.database} is not a SQLite database", hint=hint)
     if holds_file_store(folder):
         logger.warning(
             "%s holds runs in the file format of older versions of MLflow. `mlflow ui` finds them first and does not "

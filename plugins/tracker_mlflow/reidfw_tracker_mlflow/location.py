@@ -54,3 +54,9 @@ def store_location(uri: str, working_dir: Path) -> StoreLocation:
 def holds_file_store(folder: Path) -> bool:
     """Whether a folder holds experiments in the plain files of MLflow before 3.7."""
     return any(found.parent.name.isdigit() for found in folder.glob("*/meta.yaml"))
+
+
+def is_sqlite(path: Path) -> bool:
+    """Whether a file is a SQLite database; an empty file is a fresh one."""
+    with path.open("rb") as file:
+        return file.read(16) in {b"", b"SQLite format 3\0"}

@@ -10,11 +10,13 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from reidfw_core.config.sections.base import AnyCase, FileOrUrl, OpenSection, PositiveInt
 
 
-def _from_list(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _shape(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"(height, width, channels) is expected, for example (256, 128, 3), got {value!r}")
+    return tuple(value)
 
 
-InputShape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_from_list)]
+InputShape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_shape)]
 
 
 class ModelSection(OpenSection):
@@ -29,10 +31,11 @@ class ModelSection(OpenSection):
     """Name of an installed backbone, for training."""
     input_shape: Annotated[InputShape | None, Field(validate_default=True)] = None
     """Height and width of the input in pixels, and its channels: (H, W, C). Required with ``model_name``."""
-    pretrained: bool | Path = False
-    """Begin with ImageNet weights: True, False (the default), or the path of a weights file."""
     pretrained_weights: Path | None = None
     """Path of another ReID model whose weights the training begins with. None by default."""
+    pretrained: Annotated[bool | Path, Field(validate_default=True)] = False
+    """Begin with ImageNet weights: True, False (the default), or the path of a weights file. The path of
+    ``pretrained_weights``, where that is given."""
     framework: Annotated[Literal["tf"], AnyCase] = "tf"
     """Framework of the model; ``tf`` is the only one."""
     alpha: float | str | None = None
@@ -62,6 +65,14 @@ class ModelSection(OpenSection):
         if value is None and info.data.get("model_name") is not None:
             raise ValueError("is required with model_name: (height, width, channels), for example (256, 128, 3)")
         return value
+
+    @field_validator("pretrained")
+    @classmethod
+    def _prefer_named_weights(cls, value: bool | Path, info: ValidationInfo) -> bool | Path:
+        weights: Path | None = info.data.get("pretrained_weights")
+        if weights is not None and isinstance(value, Path) and value != weights:
+            raise ValueError(f"is {value}, but pretrained_weights is {weights}; give one of them")
+        return value if weights is None else weights
 
     @property
     def is_url(self) -> bool:

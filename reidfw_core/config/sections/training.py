@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from reidfw_core.config.expressions import ExpressionError, is_lambda, parse_lambda, parse_layer_slices
+from reidfw_core.config.expressions import is_lambda, parse_lambda, parse_layer_slices
 from reidfw_core.config.sections.base import AsWritten, Number, OpenSection, PositiveInt, Section
 
 BUILT_IN_CALLBACKS = ("ModelCheckpoint", "TensorBoard", "CSVLogger")
@@ -38,21 +38,26 @@ def _optimizer(value: Any) -> Any:
     raise ValueError("the name of one Keras optimizer is expected, with its arguments below it, for example Adam")
 
 
-def _callbacks(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError("names of Keras callbacks are expected, each with its arguments below it")
-    for name, arguments in value.items():
-        if name in BUILT_IN_CALLBACKS:
-            raise ValueError(f"{name} is built in and cannot be configured; remove it")
-        if arguments is not None and not isinstance(arguments, Mapping):
-            raise ValueError(f"the arguments of {name} are attributes below it, got {arguments!r}")
-        for argument, item in (arguments or {}).items():
-            if is_lambda(item):
-                try:
-                    parse_lambda(item)
-                except ExpressionError as cause:
-                    raise ValueError(f"{name}.{argument}: {cause}") from cause
-    return {name: dict(arguments or {}) for name, arguments in value.items()}
+def _callback_name(name: str) -> str:
+    if name in BUILT_IN_CALLBACKS:
+        raise ValueError("is built in and cannot be configured; remove it")
+    return name
+
+
+def _no_arguments(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _callback_argument(value: Any) -> Any:
+    if is_lambda(value):
+        parse_lambda(value)
+    return value
+
+
+Callbacks = dict[
+    Annotated[str, AfterValidator(_callback_name)],
+    Annotated[dict[str, Annotated[Any, AfterValidator(_callback_argument)]], BeforeValidator(_no_arguments)],
+]
 
 
 def _layers(value: Any) -> tuple[int | slice, ...]:
@@ -64,7 +69,7 @@ def _false_is_none(value: Any) -> Any:
 
 
 class TripletLoss(OpenSection):
-    """A triplet loss beside the cross-entropy. Further attributes (``margin``, ``distance_metric``) belong to the loss."""
+    """A triplet loss beside the cross-entropy. Further attributes, such as ``margin``, belong to the loss."""
 
     strategy: str = "hard"
     """How triplets are chosen: ``hard`` (the default), ``semi_hard``, ``simple``, or the name of an installed loss."""
@@ -103,7 +108,7 @@ class TrainingSection(Section):
     ] = ()
     """Layers that are not trained, as Python indices and slices: (0:-1), (7:13, 16, -1), 2. None by default. The pair
     (0, -1) means (0:-1)."""
-    callbacks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_callbacks)] = Field(default_factory=dict)
+    callbacks: Callbacks = Field(default_factory=dict)
     """Keras callbacks with their arguments. None by default."""
     triplet_loss: TripletLoss | None = None
     """A triplet loss beside the cross-entropy; none where the attribute is absent."""

@@ -23,7 +23,7 @@ import tensorflow as tf
 from reidfw_augmentations._keras.draws import Draws
 
 
-class BatchAugmentation(keras.layers.Layer):
+class BatchAugmentation(keras.layers.Layer):  # type: ignore[misc]  # keras has no type hints
     """Maps (B, H, W, C) float32 images in ``pixel_range`` to images of the same shape, type and range.
 
     The attributes that a subclass annotates without giving them a value are its arguments: they must be given by

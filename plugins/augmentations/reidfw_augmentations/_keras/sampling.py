@@ -3,9 +3,10 @@
 Conventions. Pixel i covers [i, i + 1) and its centre is i + 0.5. Maps work with distances (dx, dy) from the
 image's centre in pixels, dx to the right, dy downwards, and say *where in the input an output pixel is read*.
 
-TensorFlow's ``ImageProjectiveTransformV3`` does the same for one map. Ours is two to four times as fast for nearest
-interpolation (the map and the fold are vectorised, and done once for all channels), follows a chain of maps with one
-resampling, and wraps right where that kernel does not.
+TensorFlow's ``ImageProjectiveTransformV3`` follows a single map. For nearest interpolation ours needs about 0.6 of its
+processor time for a rotation and 0.4 for shifts and zooms (the map and the fold are vectorised and done once for all
+channels); for bilinear interpolation 1.7 for a rotation and 0.6 for shifts and zooms. A chain of maps is resampled
+once, and ``wrap`` is right everywhere, while that kernel's is wrong between the last and the first pixel and far away.
 """
 
 from __future__ import annotations

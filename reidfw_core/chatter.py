@@ -1,4 +1,4 @@
-"""Keeping what converters write to the terminal out of sight, but in the log."""
+"""Keeping what native code and converters write to the terminal out of sight, but in the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 def native_stderr_to_log(logger: logging.Logger) -> Iterator[None]:
     """Sends all that is written to file descriptor 2 inside the block to ``logger`` at level DEBUG.
 
-    TensorFlow's converter writes there from C++, which Python's ``redirect_stderr`` does not see. The descriptor
+    TensorFlow and LiteRT write there from C++, which Python's ``redirect_stderr`` does not see. The descriptor
     belongs to the whole process: what other threads write meanwhile lands in the log too.
     """
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from reidfw_core.api import DataError
+from reidfw_core.errors import DataError
 
 logger = logging.getLogger(__name__)
 

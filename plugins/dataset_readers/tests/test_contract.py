@@ -1,0 +1,38 @@
+"""The components keep the contracts of their kinds."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from reidfw_core.testing import contract_suite
+
+NAMES = ("0001_c1s1_000001_00.jpg", "0001_c2s1_000002_00.jpg", "0002_c1s1_000003_00.jpg", "0002_c2s1_000004_00.jpg")
+
+
+def write_images(root: Path, names: tuple[str, ...] = NAMES) -> None:
+    """Grey images whose names tell identity and camera, as in Market-1501."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 16), (128, 128, 128)).save(root / name)
+
+
+def write_folder_per_identity(root: Path) -> None:
+    write_images(root, tuple(f"{name[:4]}/{name}" for name in NAMES))
+
+
+def write_manifests(root: Path) -> None:
+    write_images(root)
+    rows = [f"{name},{name[:4]},{name[5:7]}" for name in NAMES]
+    for role in ("training", "test_query", "test_gallery"):
+        (root / f"{role}.csv").write_text("\n".join(["path,identity,camera", *rows]) + "\n")
+
+
+TestContract = contract_suite(
+    "reidfw-dataset-readers",
+    folders={
+        "identity_prefix": write_images,
+        "market1501": write_images,
+        "folder_per_identity": write_folder_per_identity,
+        "csv_manifest": write_manifests,
+    },
+)

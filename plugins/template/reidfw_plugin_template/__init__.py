@@ -1,0 +1,1 @@
+"""A complete reidfw plugin to copy: a board and a backbone."""
