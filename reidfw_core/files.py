@@ -29,7 +29,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise _storage_error(path, cause) from cause
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as cause:
         if _is_about(cause, temporary, path):
             raise _storage_error(path, cause) from cause
@@ -55,7 +55,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         try:
-            os.rename(temporary, path)
+            temporary.rename(path)
         except OSError:
             if not path.is_dir():
                 raise

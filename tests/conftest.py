@@ -113,7 +113,7 @@ def inside(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Training (8 identities x 6), query (4 x 2) and gallery (4 x 4) folders, below a path with a space and an umlaut."""
+    """Training (8 identities x 6), query (4 x 2) and gallery (4 x 4), below a path with a space and an umlaut."""
     root = tmp_path_factory.mktemp("data") / "mit Kühen"
     draw_set(root / "training", range(8), range(6))
     draw_set(root / "query", range(20, 24), range(2))

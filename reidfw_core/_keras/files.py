@@ -98,7 +98,7 @@ def check_image_to_vector(model: keras.Model, name: str) -> None:
         )
 
 
-class _LegacyDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]  # Keras has no types
+class _LegacyDepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """DepthwiseConv2D as Keras 2 wrote it: with ``groups``, always 1, which Keras 3 refuses."""
 
     @classmethod

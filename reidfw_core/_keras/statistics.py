@@ -54,9 +54,9 @@ def measure_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
         for images in batches:
             forward(images)
             count += 1
-            for layer, (mean, variance) in zip(layers, sums, strict=True):
-                mean += layer.moving_mean.numpy()
-                variance += layer.moving_variance.numpy()
+            for layer, (means, variances) in zip(layers, sums, strict=True):
+                np.add(means, layer.moving_mean.numpy(), out=means)
+                np.add(variances, layer.moving_variance.numpy(), out=variances)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

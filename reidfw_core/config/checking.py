@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, RootModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reidfw_core.config.aliases import has
@@ -85,7 +85,8 @@ def unknown_attributes(model: type[BaseModel], values: Any, path: TreePath, sour
                 found.append(_unknown((*path, key), list(model.model_fields), sources))
             continue
         inner = _model_in(known.annotation)
-        if inner is not None:
+        rewritten = any(isinstance(mark, BeforeValidator) for mark in known.metadata)  # stands otherwise in the file
+        if inner is not None and not rewritten:
             found += unknown_attributes(inner, value, (*path, key), sources)
     return found
 

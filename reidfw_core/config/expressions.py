@@ -135,10 +135,14 @@ def parse_layer_slices(value: Any) -> tuple[int | slice, ...]:
 
 def layer_slices_note(value: Any) -> str | None:
     """What the user should know about how a ``training.frozen_layers`` value is read, None for nothing."""
-    if value in (None, "") or parse_layer_slices(value) != (slice(0, -1),):
-        return None
+    try:
+        places = parse_layer_slices(value)
+    except ExpressionError:
+        return None  # told where the section is checked
     text = str(value)
-    return None if ":" in text else f"{text} is read as (0:-1), all layers but the last one; write (0:-1)"
+    if places != (slice(0, -1),) or ":" in text:
+        return None
+    return f"{text} is read as (0:-1), all layers but the last one; write (0:-1)"
 
 
 _WORDS = re.compile(r"True|False|None")
@@ -252,7 +256,7 @@ def _argument_names(arguments: ast.arguments) -> tuple[str, ...]:
     return tuple(argument.arg for argument in [*arguments.posonlyargs, *arguments.args])
 
 
-def _compile(node: ast.expr, names: frozenset[str]) -> _Closure:  # noqa: PLR0911 (one for each kind of node)
+def _compile(node: ast.expr, names: frozenset[str]) -> _Closure:
     match node:
         case ast.Constant(value=None | bool() | int() | float() as value):
             return lambda _: value

@@ -318,6 +318,9 @@ def _parse_overrides(overrides: Sequence[str], data: Mapping[str, Any]) -> list[
             except HydraException as cause:
                 problems.append(_override_problem(given, f"is not understood: {str(cause).splitlines()[0]}"))
                 continue
+        if not parsed.key_or_group:
+            problems.append(_override_problem(given, "names no attribute"))
+            continue
         if parsed.is_sweep_override():
             problems.append(_override_problem(given, "holds several values; write a list as [a,b]"))
             continue
@@ -352,8 +355,9 @@ def _change(given: str, parsed: Override, data: Mapping[str, Any]) -> _Change:
             raise LookupError("cannot be deleted: the file does not have it", nearest_match(dotted(path), names) or "")
         if parsed.is_add() and present:
             raise LookupError(f"exists already; write {dotted(path)}=... without '+'", "")
-        if not (present or parsed.is_delete() or parsed.is_add() or parsed.is_force_add()):
-            argument = f"++{argument}"
+        is_plain = not (parsed.is_delete() or parsed.is_add() or parsed.is_force_add())
+        if is_plain and (not present or isinstance(parsed.value(), dict)):
+            argument = f"++{argument}"  # Hydra's own '=' takes no attribute that the file lacks
     value = parsed.value()
     written = given.partition("=")[2]
     text = value if isinstance(value, str) else None if isinstance(value, list | dict) else written
@@ -523,7 +527,7 @@ class _Resolution:
             return None
         return _BARE_NAME.sub(lambda match: match[0] if match[1] in names else f"${{oc.env:{match[1]}}}", value)
 
-    def _value(self, node: Any, key: Any, path: TreePath) -> Any:  # noqa: PLR0911 (one for each kind of value)
+    def _value(self, node: Any, key: Any, path: TreePath) -> Any:
         from omegaconf import DictConfig, ListConfig, OmegaConf
         from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 

@@ -28,7 +28,7 @@ OPERATION_MODES: tuple[OperationMode, ...] = get_args(OperationMode)
 Group = Literal["training", "evaluation", "quantization", "prediction", "benchmarking", "deployment"]
 
 GROUPS: dict[OperationMode, frozenset[Group]] = {
-    "training": frozenset({"training"}),
+    "training": frozenset({"training", "evaluation"}),  # scored on the test images, where there are some
     "evaluation": frozenset({"evaluation"}),
     "quantization": frozenset({"quantization"}),
     "prediction": frozenset({"prediction"}),
@@ -83,7 +83,7 @@ SECTIONS: dict[str, SectionUse] = {
     "tools": _use("benchmarking", "deployment"),
     "benchmarking": _use("benchmarking"),
     "deployment": _use("deployment"),
-    "app": _use("deployment"),
+    "app": _use("deployment", required=False),
 }
 """Sections by the services that read them. ``dataset`` is required where accuracy is measured or a model is trained."""
 

@@ -152,8 +152,10 @@ class _Review:
         self.sections: dict[str, Any] = {}
 
     def complain(self, path: TreePath, message: str, **details: Any) -> None:
-        """Adds a problem, unless one was found at that place before."""
-        self._add([self.sources.problem(path, message, **details)])
+        """Adds a problem, unless one was found at that place, or below it, before."""
+        where = dotted(path)
+        if not any(problem.where.startswith((f"{where}.", f"{where}[")) for problem in self.problems):
+            self._add([self.sources.problem(path, message, **details)])
 
     def _add(self, problems: Sequence[Problem]) -> None:
         told = {problem.where for problem in self.problems}

@@ -16,8 +16,8 @@ def build_augmentation(pixel_range: PixelRange, seed: int) -> Any:
     untouched when called with ``training=False``, works inside ``tf.data.Dataset.map``, and can be saved: its class
     is registered with ``keras.saving.register_keras_serializable``.
 
-    Two methods are optional. ``apply(images, seed)`` with a seed (2,) int32 always augments and depends on its arguments
-    alone: the core then gives every batch a seed of its own, and threads cannot change the result.
+    Two methods are optional. ``apply(images, seed)`` with a seed (2,) int32 always augments and depends on its
+    arguments alone: the core then gives every batch a seed of its own, and threads cannot change the result.
     ``joined_with(following)`` may give one layer that does the work of this one and the next, or None.
 
     Args:

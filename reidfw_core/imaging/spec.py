@@ -66,7 +66,7 @@ def image_spec(preprocessing: PreprocessingSection, input_shape: tuple[int, int,
     if channels not in CHANNELS[preprocessing.color_mode]:
         fitting = [mode for mode, allowed in CHANNELS.items() if channels in allowed]
         raise DataError(
-            f"The model takes images of shape {input_shape}, but preprocessing.color_mode is {preprocessing.color_mode}",
+            f"The model takes images of shape {input_shape}, preprocessing.color_mode is {preprocessing.color_mode}",
             hint=f"Set preprocessing.color_mode to {' or '.join(fitting)}." if fitting else None,
         )
     resizing, rescaling = preprocessing.resizing, preprocessing.rescaling

@@ -96,7 +96,8 @@ def evaluate_retrieval(
     """Scores the retrieval of each query's identity from a gallery; definitions in the module's text.
 
     Beside the embeddings (and, for cosine, their normalised copies) memory holds one chunk of ``chunk_rows * G``
-    similarities. Nothing is sorted but a query's few positives: ranks are found by counting.
+    similarities. Ranks are found by counting; the gallery images near a query are sorted only where it has hundreds
+    of positives.
 
     Args:
         query_embeddings: (Q, D), any numbers; computed in float64 where one side is, else in float32.

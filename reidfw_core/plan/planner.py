@@ -73,7 +73,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     """
     mode = configuration.config.operation_mode
     available = available_roles(configuration)
-    current = _given_model(configuration, mode)
+    current = _given_model(configuration)
     steps: list[PlannedStep] = []
     notes = _pixel_range_notes(configuration)
     for name in CHAINS[mode]:
@@ -88,7 +88,8 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
             )
         data = _data(step, available, where)
         takes = None if step.name == "train" and configuration.config.model.model_path is None else current
-        gives = _follow_format(step, component, takes, where)
+        file = configuration.config.model.model_path if not steps else None
+        gives = _follow_format(step, component, takes, f"{where} on {file}" if file else where)
         same = sum(planned.step is step for planned in steps)
         steps.append(
             PlannedStep(
@@ -126,7 +127,7 @@ def available_roles(configuration: Configuration) -> tuple[Role, ...]:
     return tuple(role for role in roles if getattr(dataset, f"{role}_path", None))
 
 
-def _given_model(configuration: Configuration, mode: str) -> ModelFormat | None:
+def _given_model(configuration: Configuration) -> ModelFormat | None:
     path = configuration.config.model.model_path
     return ModelFormat.of_file(Path(str(path))) if path else None
 
@@ -232,9 +233,9 @@ def _pixel_range_notes(configuration: Configuration) -> list[str]:
     expected = backbone.component.expects
     if abs(low - expected.low) + abs(high - expected.high) < 0.05 * (expected.high - expected.low):
         return []
+    given = f"[{low:g}, {high:g}]"
     return [
-        f"The pretrained weights of {backbone.name} expect pixels in {expected}; preprocessing.rescaling gives "
-        f"[{low:g}, {high:g}]"
+        f"The pretrained weights of {backbone.name} expect pixels in {expected}; preprocessing.rescaling gives {given}"
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
@@ -173,7 +174,7 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, str) or value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if isinstance(value, Iterable):
         return [jsonable(item) for item in value]
     if hasattr(value, "item"):

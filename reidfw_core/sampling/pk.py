@@ -59,7 +59,7 @@ class PKSampler:
         groups = [group for images in members for group in self._groups(images, rng)]
         per_batch = self.batch_size // self.instances
         num_batches = -(-len(groups) // per_batch)
-        batches = self._spread(groups, num_batches, per_batch, rng)
+        batches = self._spread(groups, num_batches, rng)
         self._top_up(batches, members, per_batch, rng)
         plan = np.stack([self._fill(np.concatenate(batch), rng) for batch in batches])
         return plan[rng.permutation(num_batches)]
@@ -88,7 +88,7 @@ class PKSampler:
         return groups
 
     def _spread(
-        self, groups: list[NDArray[np.int64]], num_batches: int, per_batch: int, rng: np.random.Generator
+        self, groups: list[NDArray[np.int64]], num_batches: int, rng: np.random.Generator
     ) -> list[list[NDArray[np.int64]]]:
         # Groups of an identity stand together in `groups`: dealing them out in turn, over batches in a fixed cyclic
         # order, puts them into different batches unless an identity has more groups than there are batches.

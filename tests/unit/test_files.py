@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def test_a_file_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "new"
-    assert os.listdir(path.parent) == ["model.keras"]
+    assert [p.name for p in path.parent.iterdir()] == ["model.keras"]
 
 
 def test_a_folder_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
@@ -31,12 +30,12 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
         (temporary / "a").touch()
         raise RuntimeError
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())
     for content in ("first", "second"):
         with atomic_folder(path) as temporary:
             (temporary / content).touch()
-    assert os.listdir(path) == ["first"]
-    assert os.listdir(tmp_path) == ["set"]
+    assert [p.name for p in path.iterdir()] == ["first"]
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
 def test_no_space_left_is_a_storage_error(tmp_path: Path) -> None:

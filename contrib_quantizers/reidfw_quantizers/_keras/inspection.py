@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reidfw_core.api import ModelFile, ModelFormat
-from reidfw_core.api import load_embedding_model
+from reidfw_core.api import ModelFile, ModelFormat, load_embedding_model
 
 
 def inspect_keras(model: ModelFile) -> ModelFile:

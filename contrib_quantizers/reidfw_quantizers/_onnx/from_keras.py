@@ -10,8 +10,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from reidfw_core.api import DataError
-from reidfw_core.api import native_stderr_to_log
+from reidfw_core.api import DataError, native_stderr_to_log
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError
+from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError, prints_to_log
 from reidfw_quantizers.calibration import checked_images, no_images
-from reidfw_core.api import prints_to_log
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
 logger = logging.getLogger(__name__)

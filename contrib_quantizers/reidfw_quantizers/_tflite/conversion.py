@@ -13,10 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from reidfw_core.api import CalibrationSet, DataError, ReidfwError
+from reidfw_core.api import CalibrationSet, DataError, ReidfwError, native_stderr_to_log
 from reidfw_quantizers._tflite.inspection import Graph, read_graph
 from reidfw_quantizers.calibration import checked_images
-from reidfw_core.api import native_stderr_to_log
 from reidfw_quantizers.params import Granularity, IoType
 
 logger = logging.getLogger(__name__)

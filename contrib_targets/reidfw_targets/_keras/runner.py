@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from reidfw_core.api import ModelFormat
-from reidfw_core.api import load_embedding_model
+from reidfw_core.api import ModelFormat, load_embedding_model
 from reidfw_targets.images import checked_batch
 
 BATCH_SIZE = 32

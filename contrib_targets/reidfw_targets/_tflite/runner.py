@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from reidfw_core.api import DataError, ModelFormat
-from reidfw_core.api import native_stderr_to_log
+from reidfw_core.api import DataError, ModelFormat, native_stderr_to_log
 from reidfw_targets._tflite.numbers import TensorNumbers, number_format
 from reidfw_targets.images import ImageInput, checked_batch, embedding_dim, image_input, single
 

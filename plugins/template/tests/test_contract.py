@@ -3,6 +3,7 @@
 import importlib.metadata
 
 import pytest
+
 from reidfw_core.testing import contract_suite
 
 DISTRIBUTION = "reidfw-plugin-template"

@@ -35,7 +35,8 @@ def _optimizer(value: Any) -> Any:
         if arguments is None or isinstance(arguments, Mapping):
             return Optimizer(name=str(name), arguments=dict(arguments or {}))
         raise ValueError(f"the arguments of {name} are attributes below it, got {arguments!r}")
-    raise ValueError("the name of one Keras optimizer is expected, with its arguments below it, for example Adam")
+    given = f", got {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""
+    raise ValueError(f"the name of one Keras optimizer is expected, with its arguments below it{given}")
 
 
 def _callback_name(name: str) -> str:

@@ -132,7 +132,7 @@ class Tflite(Quantizer):
     class Params(ComponentParams):
         """The section as it is."""
 
-        quantization_type: Literal["PTQ"] = "PTQ"
+        quantization_type: str = "PTQ"
         """Kind."""
         quantization_input_type: str = "uint8"
         """Input."""

@@ -136,7 +136,9 @@ def test_literals_mean_what_they_mean_to_python(value: Any) -> None:
 ARITHMETIC = st.recursive(
     st.integers(0, 9).map(str) | st.floats(0.1, 9, allow_nan=False).map(repr) | st.sampled_from(["epoch", "lr"]),
     lambda inner: (
-        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
+        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner).map(
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        )
         | inner.map(lambda t: f"(-{t})")
         | st.tuples(inner, inner, inner).map(lambda t: f"({t[0]} if {t[1]} < {t[2]} else {t[0]} + 1)")
         | st.tuples(inner, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), inner, inner).map(
