@@ -149,6 +149,6 @@ def chain(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 def only_run(folder: Path) -> Path:
     """The one run folder below a working folder."""
-    runs = [path for path in (folder / "experiments_outputs").iterdir() if path.name != "mlruns"]
+    runs = [path.parent for path in (folder / "experiments_outputs").glob("*/reidfw")]
     assert len(runs) == 1, runs
     return runs[0]

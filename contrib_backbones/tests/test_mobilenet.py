@@ -193,6 +193,7 @@ def test_weights_of_another_width_are_named(tmp_path, suffix, channels):
     assert "model.model_name: mobilenetv1_a050" in str(refused.value.hint)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_architecture(tmp_path):
     image = keras.Input((32, 32, 3))
     keras.Model(image, keras.layers.Conv2D(4, 3)(image)).save_weights(tmp_path / "other.weights.h5")
@@ -222,6 +223,8 @@ def test_absent_file_and_foreign_suffix(tmp_path):
         build("mobilenetv1_a025", pretrained=tmp_path / "model.tflite")
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 @pytest.mark.parametrize(("shape", "size_px"), [((160, 160, 3), 160), ((256, 128, 3), 224), ((96, 96, 1), 224)])
 def test_published_weights_are_those_that_keras_itself_would_take(shape, size_px, monkeypatch, cache):
     """For input sizes without a file of their own, Keras takes the ones trained at 224 x 224."""

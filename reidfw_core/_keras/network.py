@@ -59,11 +59,11 @@ def assemble_network(features: keras.Model, num_identities: int, dropout: float 
     Raises:
         DataError: the output is neither a feature map nor a vector.
     """
-    image, output = features.input, features.output
-    if isinstance(image, (list, tuple)) or isinstance(output, (list, tuple)):
+    if len(features.inputs) != 1 or len(features.outputs) != 1:
         raise DataError(
             f"The model '{features.name}' has several inputs or outputs; one image in, one tensor out is needed"
         )
+    image, output = features.inputs[0], features.outputs[0]
     if len(output.shape) == 4:
         embedding = keras.layers.GlobalAveragePooling2D(name=EMBEDDING_LAYER)(output)
     elif len(output.shape) == 2:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reidfw_core.artifacts import PredictionReport, RetrievalReport, TrainedModel
-from reidfw_core.cli.render import shown_path
 
 if TYPE_CHECKING:
     from reidfw_core.run.runner import RunResult
@@ -67,6 +65,4 @@ def next_steps(result: RunResult, command: str) -> Sequence[tuple[str, str]]:
         steps.append(("Train longer", f"reidfw run {command} training.epochs=60".replace("  ", " ")))
     steps.append(("See other components", "reidfw list backbones"))
     steps.append(("Begin with a configuration of your own", "reidfw init && reidfw run"))
-    mlruns = result.run_dir.parent
-    steps.append(("Compare runs in MLflow", f"cd {shlex.quote(shown_path(mlruns))} && mlflow ui"))
     return steps

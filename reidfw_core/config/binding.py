@@ -148,11 +148,13 @@ class Binding:
 
     Attributes:
         components: what could be bound.
+        bound: the same with the choices that led to them.
         problems: what could not, each with the error behind it, if it was the catalog's or the plugin's.
         warnings: what the user should know.
     """
 
     components: BoundComponents
+    bound: tuple[tuple[Choice, BoundComponent], ...]
     problems: tuple[tuple[Problem, ReidfwError | None], ...]
     warnings: tuple[str, ...]
 
@@ -199,6 +201,7 @@ def raise_problems(before: Sequence[Problem], binding: Binding | None) -> None:
 def bind(loaded: LoadedConfig, groups: frozenset[Group], catalog: Catalog) -> Binding:
     """Binds what the groups of services need; collects problems instead of raising."""
     found: dict[str, list[Any]] = {}
+    pairs: list[tuple[Choice, BoundComponent]] = []
     problems: list[tuple[Problem, ReidfwError | None]] = []
     warnings: list[str] = []
     for choice in choices(loaded.values, groups):
@@ -219,12 +222,13 @@ def bind(loaded: LoadedConfig, groups: frozenset[Group], catalog: Catalog) -> Bi
             problems.append((refusal.problem, refusal.cause))
             problems += [(problem, None) for problem in refusal.more]
             continue
+        pairs.append((choice, bound))
         found.setdefault(choice.field, []).append(
             BoundLoss(bound, choice.weight) if choice.field == "losses" else bound
         )
     several = {"augmentations", "losses", "listeners"}
     slots: dict[str, Any] = {name: tuple(items) if name in several else items[0] for name, items in found.items()}
-    return Binding(BoundComponents(**slots), tuple(problems), tuple(warnings))
+    return Binding(BoundComponents(**slots), tuple(pairs), tuple(problems), tuple(warnings))
 
 
 # --- which components a configuration names -----------------------------------------------------------------------

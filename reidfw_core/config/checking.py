@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from reidfw_core.config.aliases import has
 from reidfw_core.config.sections.base import AsWritten, NamesFile
-from reidfw_core.config.sources import SourceMap, TreePath
+from reidfw_core.config.sources import SourceMap, TreePath, dotted
 from reidfw_core.errors import Problem
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -70,7 +70,14 @@ def check(
         return Checked(model.model_validate(prepared), (), preparation.placeholders)
     except ValidationError as error:
         translation = _Translation(model, prepared, path, sources, preparation, tuple(also_known))
-        return Checked(None, tuple(translation.problems(error)), preparation.placeholders)
+        problems = [_with_placeholders(problem, preparation.placeholders) for problem in translation.problems(error)]
+        return Checked(None, tuple(problems), preparation.placeholders)
+
+
+def surplus_attributes(model: BaseModel, path: TreePath, sources: SourceMap) -> list[Problem]:
+    """What an open section holds beyond the core's attributes, where there is no component to take it."""
+    known = sorted(field_names(type(model)))
+    return [_unknown((*path, name), known, sources) for name in model.model_extra or ()]
 
 
 def unknown_attributes(model: type[BaseModel], values: Any, path: TreePath, sources: SourceMap) -> list[Problem]:
@@ -326,6 +333,14 @@ class _Translation:
                 inner = next((found for found in map(_model_in, item) if found is not None), None)
             model = inner or model
         return sorted(field_names(model))
+
+
+def _with_placeholders(problem: Problem, placeholders: Mapping[TreePath, str]) -> Problem:
+    """Tells why something is missing that seems to be there."""
+    if "is required" not in problem.message or "placeholder" in problem.message or not placeholders:
+        return problem
+    shown = ", ".join(f"{dotted(path)} is still the placeholder {text}" for path, text in placeholders.items())
+    return replace(problem, message=f"{problem.message} ({shown})")
 
 
 def _unknown(path: TreePath, known: list[str], sources: SourceMap) -> Problem:

@@ -91,14 +91,20 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfi
         data, sources = read_yaml(_read_text(file, label), label)
     has_hydra = "hydra" in data
     changes = _parse_overrides(overrides, data)
-    data = _with_run_dir(_without_hydra_deletions(data, changes))
+    data = _without_hydra_deletions(data, changes)
+    misplaced = [
+        sources.problem(path, "attributes are expected below it")
+        for path in (("hydra",), ("hydra", "run"))
+        if lookup(data, path)[1] is not None and not isinstance(lookup(data, path)[1], Mapping)
+    ]
+    data = _with_run_dir(data)
     composed = _compose(file, data, [change for change in changes if not change.is_hydra_deletion], sources)
     sources = sources.replaced({change.path: Place(COMMAND_LINE, None, change.text) for change in changes})
     resolved = _Resolution(sources)
     values = resolved.read(composed.config)
     respelled = resolve_aliases(values, resolved.with_texts())
     warnings = list(respelled.warnings)
-    if not has_hydra:
+    if not has_hydra and not any(change.path[0] == "hydra" for change in changes):
         warnings.append(f"{sources.file}: there is no 'hydra' section: the run directory is {DEFAULT_RUN_DIR}")
     return LoadedConfig(
         path=file,
@@ -106,7 +112,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfi
         values=respelled.values,
         sources=respelled.sources,
         warnings=tuple(warnings),
-        problems=(*resolved.problems, *respelled.problems),
+        problems=(*misplaced, *resolved.problems, *respelled.problems),
         config_text=composed.config_text,
         hydra_text=composed.hydra_text,
     )

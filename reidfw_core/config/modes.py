@@ -49,6 +49,9 @@ IMAGE_GROUPS: frozenset[Group] = frozenset({"training", "evaluation", "quantizat
 ALWAYS_CHECKED = frozenset({"general", "model", "dataset", "preprocessing", "mlflow", "hydra", "listeners"})
 """Sections that are checked in every mode, when present."""
 
+WITH_DEFAULTS = frozenset({"general", "dataset", "evaluation", "prediction", "app", "mlflow", "hydra"})
+"""Sections that have their defaults where they are absent or empty, unless they are required."""
+
 IGNORED_SECTIONS = frozenset({"quantization_parameters", "quantization_extra_options", "mixed_quantization_algo"})
 """Top-level attributes that are legal and have no effect."""
 

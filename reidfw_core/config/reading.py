@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from reidfw_core.catalog import Catalog
+from reidfw_core.config.aliases import has
 from reidfw_core.config.binding import Binding, BoundComponents, bind, raise_problems
-from reidfw_core.config.checking import check, unknown_attributes
+from reidfw_core.config.checking import check, surplus_attributes, unknown_attributes
 from reidfw_core.config.expressions import layer_slices_note
 from reidfw_core.config.loading import LoadedConfig, load_config
 from reidfw_core.config.modes import (
@@ -21,7 +23,7 @@ from reidfw_core.config.modes import (
     IGNORED_SECTIONS,
     IMAGE_GROUPS,
     OPERATION_MODES,
-    SECTIONS,
+    WITH_DEFAULTS,
     Group,
     OperationMode,
     is_needed,
@@ -113,7 +115,9 @@ def read_config(
     review.check_top_level()
     mode = review.operation_mode()
     binding: Binding | None = None
-    if mode is not None:
+    if mode is None:
+        review.check_sections("no valid operation_mode", frozenset())
+    else:
         groups = GROUPS[mode]
         review.check_sections(mode, groups)
         review.check_combinations(mode, groups)
@@ -121,17 +125,64 @@ def read_config(
         review.check_data_sets(mode, groups, binding.components)
         if check_paths:
             review.check_paths(groups, binding.components)
-        binding = Binding(binding.components, _not_yet_told(binding, review.problems), binding.warnings)
+        binding = replace(binding, problems=_not_yet_told(binding, review.problems))
     raise_problems(review.problems, binding)
     assert mode is not None
     assert binding is not None
+    config = review.run_config(mode)
     return Configuration(
-        config=review.run_config(mode),
+        config=config,
         components=binding.components,
         loaded=loaded,
         warnings=(*loaded.warnings, *review.warnings, *binding.warnings),
-        resolved=dict(loaded.values),
+        resolved=resolved_values(loaded.values, config, binding),
     )
+
+
+def resolved_values(values: Mapping[str, Any], config: RunConfig, binding: Binding) -> dict[str, Any]:
+    """The values with the defaults of the sections that are read, and of their components, filled in.
+
+    A run can be repeated from them although defaults may change in a later version. Attributes that are switched off by
+    default are left out.
+    """
+    resolved: dict[str, Any] = {name: copy.deepcopy(value) for name, value in values.items()}
+    for name in SECTION_MODELS:
+        section = getattr(config, name)
+        if isinstance(section, BaseModel) and not isinstance(section, RootModel):
+            resolved[name] = _with_defaults(resolved.get(name), section)
+    for choice, bound in binding.bound:
+        if choice.blocks:
+            owned = frozenset[str]().union(*({*block.core_names, *block.values} for block in choice.blocks[1:]))
+            _fill_block(resolved, choice.blocks[0].path, bound.component.params, owned)
+    return resolved
+
+
+def _with_defaults(values: Any, model: BaseModel, besides: frozenset[str] = frozenset()) -> dict[str, Any]:
+    filled: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        given = filled.get(name)
+        if isinstance(value, BaseModel) and (given is None or isinstance(given, Mapping)) and name != "optimizer":
+            inner = _with_defaults(given, value)
+            if inner:
+                filled[name] = inner
+        elif given is None and name not in besides and isinstance(value, str | bool | int | float | Path):
+            filled[name] = str(value) if isinstance(value, Path) else value
+    return filled
+
+
+def _fill_block(resolved: dict[str, Any], path: TreePath, params: BaseModel, besides: frozenset[str]) -> None:
+    holder: Any = resolved
+    for step in path[:-1]:
+        if not has(holder, step):
+            return
+        holder = holder[step]
+    last = path[-1]
+    if isinstance(holder, dict) or has(holder, last):
+        given = holder[last] if has(holder, last) else None
+        filled = _with_defaults(given, params, besides)
+        if filled or given is not None:
+            holder[last] = filled
 
 
 def _not_yet_told(binding: Binding, problems: Sequence[Problem]) -> tuple[tuple[Problem, Any], ...]:
@@ -150,10 +201,13 @@ class _Review:
         self.problems: list[Problem] = list(loaded.problems)
         self.warnings: list[str] = []
         self.sections: dict[str, Any] = {}
+        self.placeholders: dict[TreePath, str] = {}
 
     def complain(self, path: TreePath, message: str, **details: Any) -> None:
         """Adds a problem, unless one was found at that place, or below it, before."""
         where = dotted(path)
+        if path in self.placeholders:
+            message = f"is still the placeholder {self.placeholders[path]}; give the real value"
         if not any(problem.where.startswith((f"{where}.", f"{where}[")) for problem in self.problems):
             self._add([self.sources.problem(path, message, **details)])
 
@@ -165,7 +219,7 @@ class _Review:
         """Adds a warning with the attribute's place."""
         place = self.sources.place(path)
         where = place.file if place.line is None else f"{place.file}:{place.line}"
-        self.warnings.append(f"{where}: {dotted(path)} {message}".replace(":  ", ": "))
+        self.warnings.append(f"{where}: {dotted(path)} {message}")
 
     # --- top level ---
 
@@ -194,7 +248,7 @@ class _Review:
 
     # --- sections ---
 
-    def check_sections(self, mode: OperationMode, groups: frozenset[Group]) -> None:
+    def check_sections(self, mode: str, groups: frozenset[Group]) -> None:
         """Each section that the mode needs against its model; the names alone in the others."""
         for name, model in SECTION_MODELS.items():
             if is_needed(name, groups):
@@ -206,25 +260,18 @@ class _Review:
                     self.warnings.append(f"{place}: {problem.where} {problem.message}{near}; {mode} does not read it")
         self._check_listeners()
 
-    def _check_section(self, name: str, model: type[BaseModel], mode: OperationMode, groups: frozenset[Group]) -> None:
+    def _check_section(self, name: str, model: type[BaseModel], mode: str, groups: frozenset[Group]) -> None:
         values = self._with_dependent_defaults(name, self.values.get(name))
         if values is None or values == {}:
             if is_required(name, groups):
                 what = "is empty" if name in self.values else "is missing"
                 self.complain((name,), f"this section {what}; operation_mode {mode} needs it")
                 return
-            if (
-                name not in self.values
-                and name not in ALWAYS_CHECKED
-                and name not in ("evaluation", "prediction", "app")
-            ):
-                return
-            if values is None and name in ("preprocessing", "data_augmentation", "custom_data_augmentation", "tools"):
-                return
-            if name == "preprocessing":
+            if name not in WITH_DEFAULTS:
                 return
         checked = check(model, values or {}, (name,), self.sources)
         self._add(checked.problems)
+        self.placeholders |= checked.placeholders
         for path, text in checked.placeholders.items():
             if not any(problem.where == dotted(path) for problem in checked.problems):
                 self.warn(path, f"is the placeholder {text}, which counts as not given")
@@ -272,6 +319,12 @@ class _Review:
                 ("model", "model_path"),
                 f"is required: operation_mode {mode} works on a model file, only training builds a model from a name",
             )
+        if model is not None and ("training" not in groups or model.model_name is None):
+            self._add(surplus_attributes(model, ("model",), self.sources))
+        dataset: DatasetSection | None = self.sections.get("dataset")
+        if dataset is not None and not groups & IMAGE_GROUPS:
+            for problem in surplus_attributes(dataset, ("dataset",), self.sources):
+                self.warn(("dataset", problem.where.partition(".")[2]), f"has no effect in operation_mode {mode}")
         if model is not None and model.alpha is not None:
             self.warn(("model", "alpha"), "has no effect: a backbone's width is part of its name")
         if (
@@ -410,6 +463,3 @@ def _read_roles(groups: frozenset[Group], dataset: DatasetSection) -> tuple[Role
     if "prediction" in groups:
         roles += ["prediction_query", "prediction_gallery"]
     return tuple(dict.fromkeys(roles))
-
-
-__all__ = ["SECTIONS", "SECTION_MODELS", "TOP_LEVEL", "Configuration", "read_config"]

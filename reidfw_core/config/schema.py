@@ -79,6 +79,9 @@ def config_schema(catalog: Catalog) -> Schema:
     for name in sorted(IGNORED_SECTIONS):
         properties[name] = {"description": "Accepted and ignored.", "deprecated": True}
     _add_aliases(properties, definitions)
+    for definition in definitions.values():
+        if definition.get("type") == "object":
+            definition["type"] = ["object", "null"]  # a section without attributes
     result: Schema = {
         "$schema": DIALECT,
         "title": "reidfw configuration",
@@ -133,10 +136,12 @@ class _Builder:
         section["additionalProperties"] = selector.nested
         if selector.nested:
             return
-        section["allOf"] = [
+        conditions = [
             _condition(selector.attribute, name.removeprefix(selector.prefix), default, core, schema)
             for name, (_, schema) in zip(names, components, strict=True)
         ]
+        if conditions:
+            section["allOf"] = conditions
 
     def augmentations(self) -> None:
         """The functions of ``data_augmentation``, each with its arguments."""
@@ -185,11 +190,12 @@ def _union(properties: Iterable[Mapping[str, Schema]]) -> dict[str, Schema]:
 def _condition(attribute: str, name: str, default: Any, core: Mapping[str, Schema], params: Schema) -> Schema:
     """What holds where the selector names this component."""
     own: dict[str, Schema] = params.get("properties", {})
+    respelled = {value.attribute[-1] for value in VALUES}  # the section itself says what else these may hold
     condition: Schema = {"properties": {attribute: {"type": "string", "pattern": _any_case(name)}}}
     if name != default:
         condition["required"] = [attribute]
     then: Schema = {
-        "properties": {key: schema for key, schema in own.items() if key not in core or "$ref" not in schema},
+        "properties": {key: schema for key, schema in own.items() if key not in respelled},
         "propertyNames": {"enum": sorted({*own, *core, *_outdated_names(core)})},
     }
     required = [key for key in params.get("required", []) if key not in core]
@@ -267,7 +273,9 @@ def _loosened(schema: Any, *, required: bool) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    result = {_LIMITS.get(key, key): copy.deepcopy(value) for key, value in schema.items() if key != "title"}
+    result: Schema = {
+        _LIMITS.get(str(key), str(key)): copy.deepcopy(value) for key, value in schema.items() if key != "title"
+    }
     if result.get("default", ...) is None:
         del result["default"]
     for key in ("properties", "patternProperties"):
@@ -285,8 +293,12 @@ def _loosened(schema: Any, *, required: bool) -> Any:
             result[key] = [_loosened(option, required=True) for option in result[key]]
     if "anyOf" in result:
         result["anyOf"] = _flat(result["anyOf"])
+    references = [option for option in result.get("anyOf", []) if set(option) == {"$ref"}]
+    if references and all(option in (references[0], {"type": "null"}) for option in result["anyOf"]):
+        del result["anyOf"]
+        return {**result, **references[0]}  # a section, which may be empty anyway
     alternatives = _alternatives(result)
-    if not required:
+    if not required and "$ref" not in result:
         alternatives += [{"type": "null"}, {"const": "None"}]
     if not alternatives:
         return result

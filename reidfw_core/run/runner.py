@@ -190,7 +190,7 @@ def _run_step(
     )
     metrics = step.metrics_of(result)
     if metrics:
-        params = {"target": planned.component.name} if planned.component else {}
+        params = {planned.component.kind.rstrip("s"): planned.component.name} if planned.component else {}
         context.bus.tell("metrics_reported", step=planned.key, metrics=metrics, params=params)
     append_event(context.run_dir, "step_finished", step=planned.key, seconds=round(seconds, 3))
     context.bus.tell("step_finished", step=planned.key, seconds=seconds)

@@ -43,10 +43,12 @@ class PKSampler:
         """The batches of one epoch.
 
         Each identity's images are shuffled and cut into groups of K; the last group is filled up with images of the
-        same identity. Groups of an identity go to different batches as long as there are enough batches. Places
-        that stay free are filled with further groups of identities that the batch lacks. An identity with fewer than
-        K images gives all it has, never an image twice in one group; what is then missing to the batch size
-        is filled with images that the batch lacks (with repeats only where the whole set is smaller than a batch).
+        same identity. Groups of an identity go to different batches; where an identity has more groups than the set
+        fills batches, the epoch gets more batches (twice as many at the most). Places that stay free are filled
+        with further groups of those identities that have had the fewest, so that identities with few images are not
+        drowned. An identity with fewer than K images gives all it has, never an image twice in one group; what is then
+        missing to the batch size is filled with images that the batch lacks (with repeats only where the whole set is
+        smaller than a batch).
 
         Args:
             number: the epoch, counted from 0.
@@ -58,7 +60,7 @@ class PKSampler:
         members = self._members(rng)
         groups = [group for images in members for group in self._groups(images, rng)]
         per_batch = self.batch_size // self.instances
-        num_batches = -(-len(groups) // per_batch)
+        num_batches = self.batches_per_epoch
         batches = self._spread(groups, num_batches, rng)
         self._top_up(batches, members, per_batch, rng)
         plan = np.stack([self._fill(np.concatenate(batch), rng) for batch in batches])
@@ -68,8 +70,9 @@ class PKSampler:
     def batches_per_epoch(self) -> int:
         """Number of batches in each epoch; it does not depend on the draws."""
         sizes = np.unique(np.asarray(self.identities, dtype=object).astype(str), return_counts=True)[1]
-        groups = int(np.sum(-(-sizes // self.instances)))
-        return -(-groups // (self.batch_size // self.instances))
+        groups = -(-sizes // self.instances)
+        filled = -(-int(groups.sum()) // (self.batch_size // self.instances))
+        return min(max(filled, int(groups.max())), 2 * filled)
 
     def _members(self, rng: np.random.Generator) -> list[NDArray[np.int64]]:
         codes = np.unique(np.asarray(self.identities, dtype=object).astype(str), return_inverse=True)[1]
@@ -109,12 +112,17 @@ class PKSampler:
         rng: np.random.Generator,
     ) -> None:
         owner = {int(image): number for number, images in enumerate(members) for image in images}
+        given = np.zeros(len(members), dtype=np.int64)
         for batch in batches:
-            if len(batch) == per_batch:
-                continue
+            for group in batch:
+                given[owner[int(group[0])]] += 1
+        for batch in batches:
             present = {owner[int(group[0])] for group in batch}
-            absent = rng.permutation([number for number in range(len(members)) if number not in present])
-            for number in absent[: per_batch - len(batch)]:
+            absent = np.array([number for number in range(len(members)) if number not in present], dtype=np.int64)
+            absent = rng.permutation(absent)
+            fewest = absent[np.argsort(given[absent], kind="stable")][: per_batch - len(batch)]
+            given[fewest] += 1
+            for number in fewest:
                 images = members[number]
                 batch.append(rng.choice(images, size=min(self.instances, len(images)), replace=False))
 

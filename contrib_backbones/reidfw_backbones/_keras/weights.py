@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
@@ -197,7 +197,7 @@ def _for_channels(kernel: np.ndarray, channels: int, origin: str) -> np.ndarray:
     if kernel.ndim != 4 or kernel.shape[2] == channels:
         return kernel
     if kernel.shape[2] == 3 and channels == 1:
-        return kernel.sum(axis=2, keepdims=True)
+        return np.asarray(kernel.sum(axis=2, keepdims=True))
     raise DataError(f"{origin} is for {kernel.shape[2]} input channels, model.input_shape has {channels}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from reidfw_core.config.expressions import is_lambda, parse_lambda, parse_layer_slices
 from reidfw_core.config.sections.base import AsWritten, Number, OpenSection, PositiveInt, Section
@@ -37,6 +37,19 @@ def _optimizer(value: Any) -> Any:
         raise ValueError(f"the arguments of {name} are attributes below it, got {arguments!r}")
     given = f", got {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""
     raise ValueError(f"the name of one Keras optimizer is expected, with its arguments below it{given}")
+
+
+_OPTIMIZER_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"type": ["object", "null"]},
+        },
+    ]
+}
 
 
 def _callback_name(name: str) -> str:
@@ -97,7 +110,7 @@ class TrainingSection(Section):
     """Images in a batch: a multiple of ``instances_per_identity``. Required."""
     epochs: PositiveInt
     """Passes over the training set. Required."""
-    optimizer: Annotated[Optimizer, BeforeValidator(_optimizer)]
+    optimizer: Annotated[Optimizer, BeforeValidator(_optimizer), WithJsonSchema(_OPTIMIZER_SCHEMA)]
     """A Keras optimizer: its name, or its name with arguments below it. Required."""
     dropout: Annotated[Number, Field(ge=0, lt=1)] | None = None
     """Rate of a dropout layer before the classifier, in [0, 1). No such layer by default."""

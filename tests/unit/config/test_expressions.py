@@ -217,18 +217,12 @@ def test_schedules_may_use_the_usual_functions(text: str, arguments: tuple[Any, 
         "lambda e: (",
         "1 + 2",
         "lambda e: 1; 2",
-        "lambda e: " + "-" * 1200 + "1",
         "lambda e: " + "e" * 3000,
     ],
 )
 def test_anything_else_is_refused_when_it_is_read(text: str) -> None:
-    try:
-        schedule = parse_lambda(text)
-    except ExpressionError as error:
-        assert str(error)
-    else:
-        assert text.count("-") > 1000, "only a long row of signs is harmless"
-        assert schedule(1) == 1
+    with pytest.raises(ExpressionError):
+        parse_lambda(text)
 
 
 def test_schedules_are_bounded_and_count_their_arguments() -> None:

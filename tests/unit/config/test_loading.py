@@ -272,6 +272,18 @@ def test_all_faulty_overrides_are_told_at_once(write: Write) -> None:
     assert len(error.value.problems) == 3
 
 
+@pytest.mark.parametrize(("text", "where"), [("hydra: text\n", "hydra"), ("hydra:\n  run: ./out\n", "hydra.run")])
+def test_a_hydra_section_that_is_none_is_told(write: Write, text: str, where: str) -> None:
+    (problem,) = load_config(write(text)).problems
+    assert (problem.where, problem.line) == (where, text.count("\n"))
+
+
+def test_items_of_a_list_can_be_changed(write: Write) -> None:
+    loaded = load_config(write("losses:\n  - name: a\n  - name: b\n"), ["losses.1.weight=1/2", "losses.0.name=c"])
+    assert loaded.values["losses"] == [{"name": "c"}, {"name": "b", "weight": 0.5}]
+    assert loaded.sources.place(("losses", 0, "name")).is_command_line
+
+
 def test_only_overrides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = load_config(None, ["operation_mode=training", "training.epochs=2"])
@@ -301,7 +313,8 @@ def test_environment_variables(write: Write, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("REID_EPOCHS", "6*2")
     loaded = load_config(
         write(
-            "a: ${REID_DATA}/query\nb: ${oc.env:REID_DATA}\nc: [ '${REID_EPOCHS}' ]\nd: ${oc.env:NO_SUCH, 3}\ne: x\nf: ${e}\n"
+            "a: ${REID_DATA}/query\nb: ${oc.env:REID_DATA}\nc: [ '${REID_EPOCHS}' ]\n"
+            "d: ${oc.env:NO_SUCH, 3}\ne: x\nf: ${e}\n"
         ),
         ["g=${REID_DATA}"],
     )
@@ -320,7 +333,8 @@ def test_what_cannot_be_resolved_is_told_with_its_line(write: Write, monkeypatch
     monkeypatch.delenv("NO_SUCH_A", raising=False)
     loaded = load_config(
         write(
-            "a: ${NO_SUCH_A}/x\nb: ${oc.env:NO_SUCH_A}\nc: ${no.such}\nd: ${e}\ne: ${d}\nf: ???\ng: ${nothing:3}\nh:\n  i: ${h}\n"
+            "a: ${NO_SUCH_A}/x\nb: ${oc.env:NO_SUCH_A}\nc: ${no.such}\nd: ${e}\ne: ${d}\n"
+            "f: ???\ng: ${nothing:3}\nh:\n  i: ${h}\n"
         )
     )
     told = {problem.where: problem for problem in loaded.problems}

@@ -586,6 +586,15 @@ def test_unset_variables_and_spellings_join_the_other_problems(read: Read, docum
     assert "NO_SUCH is not set" in problems["training.batch_size"]
 
 
+@pytest.mark.parametrize("mode", ["operation_mode: chain", "operation_mode:", "# none"])
+def test_without_a_mode_what_is_read_in_every_mode_is_checked(read: Read, document: str, mode: str) -> None:
+    text = document.replace("operation_mode: chain_tqeb", mode).replace(
+        "validation_split: 0.2 ", "validation_split: 2 "
+    )
+    problems = problem_of(read, text, "general.global_sed=1", "modle.x=1", "training.epochs=0")
+    assert set(problems) == {"operation_mode", "dataset.validation_split", "general.global_sed", "modle"}
+
+
 # --- plugins that fail ---
 
 
@@ -699,6 +708,7 @@ def test_a_reader_without_folders_is_not_asked_for_them(read: Read, data: Path) 
             "model.model_path",
         ),
         ("evaluation", ["model.model_path='<path-to-a-model>'"], "model.model_name"),
+        ("evaluation", ["+model.modl_name=x"], "model.modl_name"),
         ("training", ["training={batch_size: 8, epochs: 1, optimizer: Adam}"], "dataset.training_path"),
         ("prediction", ["dataset.prediction_query_path=data/query"], "dataset.prediction_gallery_path"),
         (
@@ -717,6 +727,30 @@ def test_what_a_mode_cannot_do_without(read: Read, data: Path, mode: str, overri
     with pytest.raises(ConfigError) as error:
         read(PATHS, f"operation_mode={mode}", *overrides, check_paths=True)
     assert list(told(error)) == [where]
+
+
+@pytest.mark.parametrize(
+    ("mode", "override", "where"),
+    [
+        ("evaluation", "model.model_path='<path-to-a-model>'", "model.model_name"),
+        ("training", "training={batch_size: '<size>', epochs: 1, optimizer: Adam}", "dataset.training_path"),
+        ("prediction", "dataset.prediction_query_path=q", "dataset.prediction_gallery_path"),
+    ],
+)
+def test_a_placeholder_is_named_where_a_value_is_missing(read: Read, mode: str, override: str, where: str) -> None:
+    text = PATHS.replace("   class_names:", "   training_path: <training-set>\n   prediction_gallery_path: <gallery>")
+    assert "is still the placeholder <" in problem_of(read, text, f"operation_mode={mode}", override)[where]
+
+
+def test_attributes_of_a_reader_that_is_not_used_are_warned_of(read: Read) -> None:
+    configuration = read(
+        PATHS,
+        "operation_mode=benchmarking",
+        "dataset.style=x",
+        "benchmarking.board=STM32H747I-DISCO",
+        "tools.stedgeai.on_cloud=True",
+    )
+    assert "dataset.style has no effect in operation_mode benchmarking" in configuration.warnings[0]
 
 
 def test_benchmarking_needs_no_preprocessing_and_no_data(read: Read, data: Path) -> None:
@@ -741,11 +775,27 @@ def test_the_resolved_configuration_reads_as_the_same(read: Read, document: str)
 
     first = read(document, "training.callbacks.X.schedule=lambda epoch, lr: lr / 2", "general.project_name=007")
     again = read(yaml.safe_dump(jsonable(first.resolved), sort_keys=False, allow_unicode=True))
-    assert again.config == first.config
+    assert jsonable(again.resolved) == jsonable(first.resolved)
+    same = {"data_augmentation": None}  # its functions have their defaults written out now
+    assert again.config.model_copy(update=same) == first.config.model_copy(update=same)
     assert [bound.component.params for bound in again.components.all()] == [
         bound.component.params for bound in first.components.all()
     ]
     assert not [warning for warning in again.warnings if "hydra" in warning or "outdated" in warning]
+
+
+def test_the_resolved_configuration_holds_the_defaults(read: Read, document: str) -> None:
+    resolved = read(document).resolved
+    assert resolved["training"]["instances_per_identity"] == 4
+    assert resolved["training"]["optimizer"] == {"Adam": {"learning_rate": 0.001}}
+    assert resolved["evaluation"]["target"] == "host"
+    assert resolved["dataset"]["reader"] == "identity_prefix"
+    assert resolved["quantization"]["onnx_extra_options"] == {"CalibMovingAverage": True}
+    assert "prediction" not in resolved
+    assert "optimization" not in resolved["benchmarking"], "tools.stedgeai holds it"
+    empty = read(document, "data_augmentation.random_zoom=null").resolved
+    assert empty["data_augmentation"]["random_zoom"]["fill_mode"] == "reflect"
+    assert read(document, "quantization.granularity=null").resolved["quantization"]["granularity"] == "per_channel"
 
 
 def test_the_configuration_cannot_be_changed(read: Read, document: str) -> None:
