@@ -61,11 +61,16 @@ def _build_callback(name: str, arguments: dict[str, Any], known: Mapping[str, ty
         )
     for key, value in arguments.items():
         if isinstance(value, str) and value.startswith("lambda "):
-            arguments[key] = parse_lambda(value)
+            arguments[key] = _number(parse_lambda(value))
     try:
         return known[name](**arguments)
     except (TypeError, ValueError) as cause:
         raise DataError(f"training.callbacks.{name}: {str(cause).splitlines()[0]}") from cause
+
+
+def _number(function: Callable[..., Any]) -> Callable[..., float]:
+    """The same function with float results: Keras refuses the int of ``... if epoch < 20 else 0``."""
+    return lambda *values: float(function(*values))
 
 
 class ValidateAndSave(keras.callbacks.Callback):

@@ -22,7 +22,7 @@ def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalizatio
 def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
     """Sets the share that the moving statistics keep of their old value at each step.
 
-    Keras builds MobileNets with 0.99 or 0.999. With eight steps an epoch the statistics then lag behind the weights
+    Keras builds networks with 0.99 or 0.999. With eight steps an epoch the statistics then lag behind the weights
     for most of a training, and at inference every image gets nearly the same embedding, though the network is sound.
     """
     for layer in batch_norm_layers(model):

@@ -42,7 +42,7 @@ PURPOSES = {
 VENDOR_TOOLS = {
     "stedgeai": "ST Edge AI Core: benchmarks and C code",
     "STM32_Programmer_CLI": "STM32CubeProgrammer: flashing",
-    "STM32_SigningTool_CLI": "signing of STM32N6 images",
+    "STM32_SigningTool_CLI": "signing of boot images",
     "arm-none-eabi-gcc": "building firmware",
     "make": "building firmware",
 }

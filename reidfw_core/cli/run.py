@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import sys
+import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +105,20 @@ def run(arguments: Sequence[str], config_path: Path | None, config_name: str | N
         result = run_plan(configuration, [("progress", ProgressListener(console))])
     given = [str(choice.path)] if choice.reason == "given" else []
     show_result(result, shlex.join(given))
+    if configuration.config.general.display_figures:
+        display_figures(result.run_dir)
+
+
+def display_figures(run_dir: Path) -> None:
+    """Opens the pictures of a run in the desktop's viewer, where somebody sits before one.
+
+    The files are written in any case. Nothing is opened when the output goes to a file, or where there is no display.
+    """
+    has_display = sys.platform in ("win32", "darwin") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    if not (has_display and sys.stdout.isatty()):
+        return
+    for picture in sorted(run_dir.glob("*.png")):
+        webbrowser.open(picture.as_uri())
 
 
 def validate(arguments: Sequence[str], config_path: Path | None, config_name: str | None, *, check_paths: bool) -> None:

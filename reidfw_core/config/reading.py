@@ -18,7 +18,6 @@ from reidfw_core.config.checking import check, surplus_attributes, unknown_attri
 from reidfw_core.config.expressions import layer_slices_note
 from reidfw_core.config.loading import LoadedConfig, load_config
 from reidfw_core.config.modes import (
-    ALWAYS_CHECKED,
     GROUPS,
     IGNORED_SECTIONS,
     IMAGE_GROUPS,

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from reidfw_core.bus import HookBus
 from reidfw_core.errors import PlanError
 from reidfw_core.hookspecs import KINDS
+from reidfw_core.imaging.spec import CHANNELS
 from reidfw_core.plan.chains import CHAINS
-from reidfw_core.plan.steps import STEPS, Step
+from reidfw_core.plan.steps import ARTIFACTS, STEPS, Step
 from reidfw_core.types import ModelFile, ModelFormat, Role
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
         )
         current = gives or current
     _check_instances(configuration)
+    _check_input(configuration)
     return Plan(operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available), notes=tuple(notes))
 
 
@@ -222,6 +224,26 @@ def _check_instances(configuration: Configuration) -> None:
             )
 
 
+def _check_input(configuration: Configuration) -> None:
+    """The input's size against the backbone, its colours against the augmentations."""
+    config, components = configuration.config, configuration.components
+    shape = config.model.input_shape
+    if components.backbone is not None and shape is not None:
+        least = components.backbone.component.min_input_px
+        if min(shape[:2]) < least:
+            raise PlanError(
+                f"model.input_shape {shape}: {components.backbone.name} needs at least {least} pixels each way"
+            )
+        mode = config.preprocessing.color_mode if config.preprocessing else None
+        if mode is not None and shape[2] not in CHANNELS[mode]:
+            raise PlanError(
+                f"model.input_shape {shape} has {shape[2]} channels, but preprocessing.color_mode is {mode}"
+            )
+        colored = [bound.name for bound in components.augmentations if bound.component.color_only]
+        if shape[2] == 1 and colored:
+            raise PlanError(f"data_augmentation: {', '.join(colored)} need colours, but model.input_shape is {shape}")
+
+
 def _pixel_range_notes(configuration: Configuration) -> list[str]:
     config, backbone = configuration.config, configuration.components.backbone
     if backbone is None or backbone.component.expects is None or not config.model.pretrained:
@@ -266,8 +288,11 @@ def step_input(planned: PlannedStep, artifacts: dict[type, Any], configuration: 
     hints = get_type_hints(planned.step.input_type, localns=_hint_names())
     for field in fields(planned.step.input_type):
         kind = hints[field.name]
+        kind = next((option for option in get_args(kind) if option in ARTIFACTS), kind)
         if kind in artifacts:
             values[field.name] = artifacts[kind]
+        elif kind in ARTIFACTS and field.default is None:
+            continue
         elif field.name == "target":
             values[field.name] = planned.component
         elif hasattr(configuration.components, field.name):

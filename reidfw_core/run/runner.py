@@ -14,6 +14,7 @@ from reidfw_core.artifacts import RetrievalReport
 from reidfw_core.bus import HookBus
 from reidfw_core.components import Component
 from reidfw_core.context import RunContext
+from reidfw_core.downloads import download, is_url
 from reidfw_core.errors import ReidfwError, StepError, StorageError
 from reidfw_core.files import STORAGE_ERRNOS
 from reidfw_core.plan.planner import Plan, PlannedStep, make_plan, step_input
@@ -90,11 +91,20 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
 
         assert configuration.config.training is not None
         check_settings(configuration.config.training)
-    model = configuration.config.model
-    if model.model_path is not None:
-        path = Path(str(model.model_path)).expanduser().absolute()
-        artifacts[ModelFile] = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
     return artifacts
+
+
+def given_model(configuration: Configuration, run_dir: Path) -> ModelFile | None:
+    """The model of ``model.model_path``; one that is named by an address is downloaded into the run folder.
+
+    Raises:
+        ServiceError: the download fails.
+    """
+    text = configuration.config.model.model_path
+    if text is None:
+        return None
+    path = download(str(text), run_dir) if is_url(str(text)) else Path(str(text)).expanduser().absolute()
+    return ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
 
 
 def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]] = ()) -> RunResult:
@@ -130,6 +140,9 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
         logger.info("operation_mode: %s", plan.operation_mode)
         logger.info("Run folder: %s", run_dir)
         prepare_frameworks(general)
+        model = given_model(configuration, run_dir)
+        if model is not None:
+            artifacts[ModelFile] = model
         return _run_steps(plan, configuration, artifacts, context)
 
 

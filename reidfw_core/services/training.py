@@ -55,6 +55,7 @@ class TrainInput:
         backbone: the bound backbone, None where ``model.model_path`` is trained further.
         augmentations: bound augmentations in their order.
         losses: bound losses with their weights.
+        start: the model of ``model.model_path``, None where a backbone is trained.
     """
 
     data: TrainingData
@@ -64,6 +65,7 @@ class TrainInput:
     backbone: BoundComponent | None
     augmentations: tuple[BoundComponent, ...]
     losses: tuple[BoundLoss, ...]
+    start: ModelFile | None = None
 
 
 def train(inp: TrainInput, ctx: RunContext) -> TrainedModel:
@@ -102,29 +104,31 @@ def build_network(inp: TrainInput, ctx: RunContext) -> ReidNetwork:
     from reidfw_core._keras.network import assemble_network, freeze_layers, transfer_weights
     from reidfw_core.models import load_embedding_model
 
+    # Whole models are transferred here, layer by layer, for any backbone; files of bare weights are the backbone's.
+    weights = inp.model.pretrained_weights
+    whole_model = weights is not None and not weights.name.endswith(".weights.h5")
     if inp.backbone is not None:
         features = ctx.bus.ask(
             inp.backbone.component,
             "build_backbone",
             input_shape=inp.model.input_shape,
-            pretrained=inp.model.pretrained,
+            pretrained=False if whole_model else inp.model.pretrained,
             seed=ctx.seed_for("weights"),
         )
     else:
-        assert inp.model.model_path is not None
-        features = load_embedding_model(Path(inp.model.model_path))
+        assert inp.start is not None
+        features = load_embedding_model(inp.start.path)
     network = assemble_network(
         features, len(inp.data.train.identity_names), inp.training.dropout, ctx.seed_for("classifier")
     )
-    if inp.model.pretrained_weights is not None:
-        source = load_embedding_model(inp.model.pretrained_weights)
-        copied, total = transfer_weights(source, network.embedding)
+    if weights is not None and whole_model:
+        copied, total = transfer_weights(load_embedding_model(weights), network.embedding)
         if not copied:
             raise DataError(
-                f"model.pretrained_weights: {inp.model.pretrained_weights} shares no layer with the model to train",
+                f"model.pretrained_weights: {weights} shares no layer with the model to train",
                 hint="Layers are matched by name and shape; give a model of the same architecture.",
             )
-        logger.info("%d of %d layers got their weights from %s", copied, total, inp.model.pretrained_weights)
+        logger.info("%d of %d layers got their weights from %s", copied, total, weights)
     if inp.training.frozen_layers:
         frozen = freeze_layers(network, inp.training.frozen_layers)
         logger.info("%d layers are frozen", frozen)
@@ -352,7 +356,7 @@ def _log_start(inp: TrainInput, network: ReidNetwork, sampler: PKSampler, steps:
         len(data.validation),
         len(data.validation.identity_names),
     )
-    name = inp.backbone.name if inp.backbone else inp.model.model_path
+    name = inp.backbone.name if inp.backbone else inp.start.path if inp.start else ""
     logger.info(
         "Model: %s, input %s, embedding of %d, %d parameters",
         name,
@@ -409,7 +413,7 @@ def _save_best(
         (curves, "training curves"),
     ):
         ctx.bus.tell("artifact_saved", path=path, description=description)
-    name = inp.backbone.name if inp.backbone else Path(str(inp.model.model_path)).stem
+    name = inp.backbone.name if inp.backbone else inp.start.name if inp.start else "model"
     float32 = ModelFormat("keras", "float32")
     shape = network.input_shape
     return TrainedModel(

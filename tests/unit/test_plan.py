@@ -1,0 +1,83 @@
+"""The plan: twelve modes, their letters, and what is refused before any work."""
+
+from __future__ import annotations
+
+import pytest
+
+from reidfw_core.config.modes import OPERATION_MODES
+from reidfw_core.plan.chains import CHAINS
+from reidfw_core.plan.steps import STEPS
+
+LETTERS = {"t": "train", "e": "evaluate", "q": "quantize", "b": "benchmark", "d": "deploy"}
+SINGLE = {
+    "training": "train",
+    "evaluation": "evaluate",
+    "quantization": "quantize",
+    "prediction": "predict",
+    "benchmarking": "benchmark",
+    "deployment": "deploy",
+}
+
+
+def test_the_chains_are_those_of_the_document() -> None:
+    assert (
+        set(CHAINS)
+        == set(OPERATION_MODES)
+        == {
+            *SINGLE,
+            "chain_tqeb",
+            "chain_tqe",
+            "chain_eqe",
+            "chain_qb",
+            "chain_eqeb",
+            "chain_qd",
+        }
+    )
+
+
+@pytest.mark.parametrize("mode", CHAINS)
+def test_each_mode_does_what_its_letters_say(mode: str) -> None:
+    steps = [step for step in CHAINS[mode] if not step.endswith("?")]
+    expected = [SINGLE[mode]] if mode in SINGLE else [LETTERS[letter] for letter in mode.removeprefix("chain_")]
+    assert steps == expected
+    assert {step.rstrip("?") for step in CHAINS[mode]} <= set(STEPS)
+
+
+@pytest.mark.parametrize("mode", ["chain_tqeb", "benchmarking", "chain_qb", "chain_eqeb"])
+def test_a_board_that_cannot_benchmark_is_refused_before_training(reidfw, tiny_config, tmp_path, mode: str) -> None:
+    model = tmp_path / "best_model.keras"
+    model.write_bytes(b"")
+    tool = tmp_path / "stedgeai"
+    tool.write_text("")
+    overrides = [] if mode == "chain_tqeb" else ["~model.model_name", f"model.model_path='{model}'"]
+    outcome = reidfw(
+        "run",
+        tiny_config,
+        f"operation_mode={mode}",
+        "benchmarking.board=STM32H747I-DISCO",
+        "tools.stedgeai.on_cloud=True",
+        *overrides,
+    )
+    assert outcome.code == 2, outcome.text
+    assert "'STM32H747I-DISCO' of reidfw-targets" in outcome.text
+    assert "benchmark_model" in outcome.text
+    assert not (tmp_path / "experiments_outputs").exists()
+
+
+def test_an_input_that_the_backbone_or_the_colours_do_not_allow(reidfw, tiny_config) -> None:
+    for override, message in (
+        ("model.input_shape='(16, 32, 3)'", "at least 32 pixels"),
+        ("model.input_shape='(64, 32, 1)'", "color_mode is rgb"),
+        ("training.instances_per_identity=1", "needs at least 2 images of each identity"),
+    ):
+        outcome = reidfw("run", tiny_config, "--dry-run", override)
+        assert outcome.code == 2, outcome.text
+        assert message in outcome.text
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(reidfw, tiny_config, tmp_path) -> None:
+    outcome = reidfw("run", tiny_config, "--dry-run")
+    assert outcome.code == 0
+    for word in ("train", "evaluate", "quantize", "evaluate_2", "TFlite_converter", "keras/float32", "tflite/int8"):
+        assert word in outcome.out
+    assert [path.name for path in tmp_path.iterdir()] == [tiny_config.name]
