@@ -24,8 +24,15 @@ from dataclasses import dataclass
 def nearest_match(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed name most like ``name`` (case and ``-``/``_`` ignored), or None if none is alike."""
     folded = {candidate.lower().replace("-", "_"): candidate for candidate in allowed}
-    matches = difflib.get_close_matches(name.lower().replace("-", "_"), list(folded), n=1, cutoff=0.6)
-    return folded[matches[0]] if matches else None
+    wanted = name.lower().replace("-", "_")
+
+    def likeness(candidate: str) -> float:  # of two equally like names, the one of like length was meant
+        longest = max(len(candidate), len(wanted))
+        ratio = difflib.SequenceMatcher(None, wanted, candidate).ratio()
+        return ratio - 0.3 * abs(len(candidate) - len(wanted)) / longest
+
+    matches = difflib.get_close_matches(wanted, list(folded), n=5, cutoff=0.6)
+    return folded[max(matches, key=likeness)] if matches else None
 
 
 class ReidfwError(Exception):

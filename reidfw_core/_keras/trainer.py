@@ -124,9 +124,9 @@ class ReidTrainer(keras.Model):
         """Embedding (B, D) and logits (B, I) of a batch."""
         return self.network(images, training=training)
 
-    def train_step(self, data: tuple[Any, Any]) -> Mapping[str, Any]:
+    def train_step(self, data: tuple[Any, ...]) -> Mapping[str, Any]:
         """One optimizer step on a batch of images (B, H, W, C) and identities (B,)."""
-        images, identities = data
+        images, identities, _ = keras.utils.unpack_x_y_sample_weight(data)
         perturbation = self._ascend(images, identities)
         # Batch normalization statistics come from the pass with the weights that are kept, not the perturbed ones.
         with _frozen_statistics(self._normalizations if perturbation else ()):
