@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,10 +63,38 @@ def _build_callback(name: str, arguments: dict[str, Any], known: Mapping[str, ty
     for key, value in arguments.items():
         if isinstance(value, str) and value.startswith("lambda "):
             arguments[key] = _number(parse_lambda(value))
+    accepted = [
+        key for key, value in inspect.signature(known[name]).parameters.items() if value.kind != value.VAR_KEYWORD
+    ]
+    for key in arguments:  # some callbacks swallow what they do not know
+        if key not in accepted:
+            near = nearest_match(key, accepted)
+            raise DataError(
+                f"training.callbacks.{name}: there is no argument '{key}'"
+                + (f" (did you mean '{near}'?)" if near else ""),
+                hint="Arguments: " + ", ".join(accepted),
+            )
     try:
         return known[name](**arguments)
     except (TypeError, ValueError) as cause:
         raise DataError(f"training.callbacks.{name}: {str(cause).splitlines()[0]}") from cause
+
+
+def check_monitors(callbacks: Sequence[keras.callbacks.Callback], metrics: Sequence[str]) -> None:
+    """Sees that callbacks watch metrics that there will be.
+
+    Raises:
+        DataError: a callback's ``monitor`` is none of ``metrics``.
+    """
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in metrics:
+            near = nearest_match(monitor, metrics)
+            raise DataError(
+                f"training.callbacks.{type(callback).__name__}: there is no metric '{monitor}' to monitor"
+                + (f" (did you mean '{near}'?)" if near else ""),
+                hint="Metrics: " + ", ".join(metrics),
+            )
 
 
 def _number(function: Callable[..., Any]) -> Callable[..., float]:

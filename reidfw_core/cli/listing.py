@@ -14,6 +14,7 @@ from reidfw_core.cli.render import screen, show_json, table
 from reidfw_core.components import Component
 from reidfw_core.errors import ReidfwError
 from reidfw_core.hookspecs import KINDS
+from reidfw_core.types import TargetInfo
 
 _COLORS = {"ok": "green", "conflict": "yellow", "incompatible": "yellow", "broken": "red"}
 
@@ -163,6 +164,8 @@ def _facts(component: type[Component]) -> dict[str, str]:
         if name.startswith("_") or not hasattr(component, name):
             continue
         value = getattr(component, name)
+        if isinstance(value, TargetInfo):
+            continue  # shown field by field
         if isinstance(value, (frozenset, set)):
             value = ", ".join(sorted(str(item) for item in value))
         if value is not None:

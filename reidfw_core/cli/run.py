@@ -10,11 +10,15 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
 from reidfw_core.cli.render import messages, screen, show_plan, show_result, show_warnings, shown_path
 from reidfw_core.errors import ConfigError, PluginNotFound, Problem, StorageError, nearest_match
+
+if TYPE_CHECKING:
+    from reidfw_core.config import Configuration
 
 USER_CONFIG = "user_config.yaml"
 
@@ -100,13 +104,24 @@ def run(arguments: Sequence[str], config_path: Path | None, config_name: str | N
         configuration = read_config(choice.path, choice.overrides, Catalog(), check_paths=True)
         show_warnings(configuration.warnings)
         if dry_run:
-            show_plan(make_plan(configuration, open_bus(configuration)))
+            plan = make_plan(configuration, open_bus(configuration))
+            _check_with_frameworks(configuration)
+            show_plan(plan)
             return
         result = run_plan(configuration, [("progress", ProgressListener(console))])
     given = [str(choice.path)] if choice.reason == "given" else []
     show_result(result, shlex.join(given))
     if configuration.config.general.display_figures:
         display_figures(result.run_dir)
+
+
+def _check_with_frameworks(configuration: Configuration) -> None:
+    from reidfw_core.run.runner import check_training
+    from reidfw_core.run.setup import import_frameworks
+
+    if configuration.config.training is not None:
+        import_frameworks()
+        check_training(configuration)
 
 
 def display_figures(run_dir: Path) -> None:
@@ -132,6 +147,7 @@ def validate(arguments: Sequence[str], config_path: Path | None, config_name: st
     with logging_to_screen():
         show_warnings(configuration.warnings)
     plan = make_plan(configuration, open_bus(configuration))
+    _check_with_frameworks(configuration)
     steps = ", ".join(planned.key for planned in plan.steps)
     screen().print(f"[green]{choice.path} is valid[/]: {plan.operation_mode} ({steps})", soft_wrap=True)
 

@@ -61,8 +61,10 @@ def next_steps(result: RunResult, command: str) -> Sequence[tuple[str, str]]:
     results = [step.result for step in result.steps]
     if any(isinstance(one, PredictionReport) for one in results):
         return [("Score the model on a test set", f"reidfw run {command} operation_mode=evaluation".replace("  ", " "))]
-    if any(isinstance(one, TrainedModel) for one in results):
-        steps.append(("Train longer", f"reidfw run {command} training.epochs=60".replace("  ", " ")))
+    for one in results:
+        if isinstance(one, TrainedModel):
+            longer = 2 * max(len(values) for values in one.history.values())
+            steps.append(("Train longer", f"reidfw run {command} training.epochs={longer}".replace("  ", " ")))
     steps.append(("See other components", "reidfw list backbones"))
     steps.append(("Begin with a configuration of your own", "reidfw init && reidfw run"))
     return steps

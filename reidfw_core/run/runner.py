@@ -29,6 +29,7 @@ from reidfw_core.run.directory import (
     write_start,
 )
 from reidfw_core.run.setup import import_frameworks, prepare_frameworks
+from reidfw_core.services.training import check_settings
 from reidfw_core.types import ModelFile, ModelFormat
 
 if TYPE_CHECKING:
@@ -86,12 +87,24 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
             logger.debug("%s: %s", planned.component.name, found)
     artifacts = read_sources(plan, configuration, bus)
     import_frameworks()
-    if any(planned.step.name == "train" for planned in plan.steps):
-        from reidfw_core.services.training import check_settings
-
-        assert configuration.config.training is not None
-        check_settings(configuration.config.training)
+    check_training(configuration)
     return artifacts
+
+
+def check_training(configuration: Configuration) -> None:
+    """Checks what only Keras knows of the ``training`` section, where the mode trains.
+
+    Raises:
+        DataError: an optimizer or a callback that Keras refuses.
+    """
+    config = configuration.config
+    if config.training is None:
+        return
+    check_settings(
+        config.training,
+        configuration.components.losses,
+        knows_validation=config.dataset.validation_split_by == "image" or config.dataset.validation_path is not None,
+    )
 
 
 def given_model(configuration: Configuration, run_dir: Path) -> ModelFile | None:

@@ -444,14 +444,22 @@ def training_metrics(result: TrainedModel) -> Mapping[str, float]:
     return {**metrics, "training_seconds": round(result.seconds, 2), "best_epoch": float(result.best_epoch)}
 
 
-def check_settings(training: TrainingSection) -> None:
+def check_settings(training: TrainingSection, losses: Sequence[BoundLoss], *, knows_validation: bool) -> None:
     """Lets Keras check optimizer and callbacks before any data is read.
 
+    Args:
+        training: the section.
+        losses: the bound losses.
+        knows_validation: whether the classifier knows the identities of the validation set, so that it has a loss and
+            an accuracy there.
+
     Raises:
-        DataError: Keras refuses one of them.
+        DataError: Keras refuses one of them, or a callback monitors a metric that there will not be.
     """
-    from reidfw_core._keras.callbacks import build_callbacks
+    from reidfw_core._keras.callbacks import build_callbacks, check_monitors
     from reidfw_core._keras.network import build_optimizer
 
     _optimizer(training, build_optimizer)
-    build_callbacks(training.callbacks)
+    names = ["loss", *(bound.component.name for bound in losses), "accuracy"]
+    metrics = [*names, "val_mAP", *(f"val_{name}" for name in names if knows_validation), "learning_rate"]
+    check_monitors(build_callbacks(training.callbacks), metrics)

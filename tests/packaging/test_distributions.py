@@ -77,7 +77,8 @@ def test_core_alone_imports_no_tensorflow_and_says_how_to_get_plugins(tmp_path: 
     code = (
         "import sys, importlib.metadata as m\n"
         "real = m.entry_points\n"
-        "m.entry_points = lambda **k: m.EntryPoints(e for e in real(**k) if not e.group.startswith('reidfw.'))\n"
+        "kept = m.EntryPoints(e for g in real().groups if not g.startswith('reidfw.') for e in real(group=g))\n"
+        "m.entry_points = lambda **params: kept.select(**params)\n"
         "from reidfw_core.cli.app import main\n"
         "try: main()\n"
         "finally: assert 'tensorflow' not in sys.modules\n"
