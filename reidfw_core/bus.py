@@ -31,6 +31,7 @@ class HookBus:
         for kind in KINDS.values():
             self._manager.add_hookspecs(kind.specs)
         self._components: dict[Component, str] = {}
+        self._policies: dict[Component, str] = {}
 
     def add(self, component: Component, name: str) -> None:
         """Registers a component.
@@ -61,6 +62,10 @@ class HookBus:
                 hint="Report this to the maintainers of the plugin.",
             )
         self._components[component] = name
+
+    def set_error_policy(self, listener: Component, on_error: str) -> None:
+        """What happens when this listener raises: ``fail`` or ``warn``, instead of what its class says."""
+        self._policies[listener] = on_error
 
     def supports(self, component: Component, hook: str) -> bool:
         """Whether a registered component implements ``hook``."""
@@ -97,7 +102,7 @@ class HookBus:
             try:
                 self._manager.subset_hook_caller(hook, others)(**arguments)
             except Exception as cause:
-                if getattr(component, "on_error", "fail") == "warn":
+                if self._policies.get(component, getattr(component, "on_error", "fail")) == "warn":
                     logger.warning("listener '%s' failed in %s: %s: %s", name, hook, type(cause).__name__, cause)
                     continue
                 if isinstance(cause, ReidfwError):

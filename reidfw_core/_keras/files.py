@@ -17,6 +17,9 @@ from reidfw_core.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+TWO_OUTPUT_NETWORK = "two_output_network"
+"""Name of the network inside ``*_augmented_model.keras``; its outputs are probabilities and embedding."""
+
 
 def load_embedding_model(path: Path) -> keras.Model:
     """Reads a ``.keras`` or ``.h5`` file and cuts a classifier off it.
@@ -42,11 +45,21 @@ def load_embedding_model(path: Path) -> keras.Model:
         ) from cause
     if not isinstance(model, keras.Model):
         raise DataError(f"{path} holds a {type(model).__name__}, not a Keras model")
+    model = _without_augmentation(model)
     model, removed = cut_classifier(model)
     if removed:
         logger.info("%s is a classifier: embedding taken before %s", path.name, ", ".join(reversed(removed)))
     check_image_to_vector(model, str(path))
     return model
+
+
+def _without_augmentation(model: keras.Model) -> keras.Model:
+    """The embedding part of a ``*_augmented_model.keras``; any other model unchanged."""
+    names = {layer.name for layer in model.layers}
+    if TWO_OUTPUT_NETWORK not in names:
+        return model
+    inner = model.get_layer(TWO_OUTPUT_NETWORK)
+    return keras.Model(inner.inputs, inner.outputs[1], name=model.name)
 
 
 def cut_classifier(model: keras.Model) -> tuple[keras.Model, tuple[str, ...]]:

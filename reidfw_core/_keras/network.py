@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from reidfw_core._keras.files import TWO_OUTPUT_NETWORK
 from reidfw_core.errors import DataError, nearest_match
 from reidfw_core.files import atomic_path
 
@@ -160,7 +161,7 @@ def augmented_model(
     two_outputs = keras.Model(
         network.training.input,
         [network.classification.output, network.embedding.output],
-        name="two_output_network",
+        name=TWO_OUTPUT_NETWORK,
     )
     return keras.Model(image, two_outputs(changed), name="augmented_model")
 

@@ -174,4 +174,4 @@ class ReidTrainer(keras.Model):
         self._steps.assign_add(1.0)
         keep = tf.minimum(self._momentum, (1.0 + self._steps) / (10.0 + self._steps))
         for variable, average in zip(self._averaged, self._averages, strict=True):
-            average.assign(keep * average + (1.0 - keep) * variable.value)
+            average.assign_add((1.0 - keep) * (variable.value - average))  # frozen weights stay exactly as they are

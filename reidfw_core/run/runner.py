@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reidfw_core.artifacts import RetrievalReport
 from reidfw_core.bus import HookBus
+from reidfw_core.catalog import fold
 from reidfw_core.components import Component
 from reidfw_core.context import RunContext
 from reidfw_core.downloads import download, is_url
@@ -65,6 +66,10 @@ def open_bus(configuration: Configuration, listeners: Sequence[tuple[str, Compon
     bus = HookBus()
     for bound in configuration.components.all():
         bus.add(bound.component, bound.name)
+    for item in configuration.config.listeners:
+        for bound in configuration.components.listeners:
+            if fold(bound.name) == fold(item.name.rpartition("/")[2]) and item.on_error is not None:
+                bus.set_error_policy(bound.component, item.on_error)
     for name, listener in listeners:
         bus.add(listener, name)
     return bus
@@ -163,27 +168,27 @@ def _run_steps(plan: Plan, configuration: Configuration, artifacts: dict[type, A
     bus, run_dir = context.bus, context.run_dir
     done: list[StepResult] = []
     status = "failed"
+    current: PlannedStep | None = None
     _write_status(run_dir, plan, "running", done, None)
-    bus.tell(
-        "run_started",
-        run_dir=run_dir,
-        project=configuration.config.general.project_name,
-        operation_mode=plan.operation_mode,
-        config=configuration.resolved,
-        origin=config_origin(configuration),
-    )
     try:
-        for planned in plan.steps:
-            try:
-                done.append(_run_step(planned, len(plan.steps), configuration, artifacts, context))
-            except BaseException as error:
-                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                _note_failure(planned, plan, done, status, error, context)
-                raise
+        bus.tell(
+            "run_started",
+            run_dir=run_dir,
+            project=configuration.config.general.project_name,
+            operation_mode=plan.operation_mode,
+            config=configuration.resolved,
+            origin=config_origin(configuration),
+        )
+        for current in plan.steps:
+            done.append(_run_step(current, len(plan.steps), configuration, artifacts, context))
         status = "finished"
         _write_status(run_dir, plan, status, done, None)
         write_json(run_dir / STATE_DIR / "report.json", _summary(done))
         logger.info("operation finished: %s", plan.operation_mode)
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        _note_failure(current, plan, done, status, error, context)
+        raise
     finally:
         bus.tell("run_finished", run_dir=run_dir, status=status)
     return RunResult(run_dir=run_dir, operation_mode=plan.operation_mode, steps=tuple(done))
@@ -238,17 +243,24 @@ def _step_error(planned: PlannedStep, cause: Exception) -> StepError:
 
 
 def _note_failure(
-    planned: PlannedStep, plan: Plan, done: list[StepResult], status: str, error: BaseException, context: RunContext
+    planned: PlannedStep | None,
+    plan: Plan,
+    done: list[StepResult],
+    status: str,
+    error: BaseException,
+    context: RunContext,
 ) -> None:
     # The disk may be full or gone: what cannot be written now must not hide the error itself.
+    step = planned.key if planned else "start"
     try:
-        _write_status(context.run_dir, plan, status, done, planned.key, str(error) or type(error).__name__)
-        append_event(context.run_dir, f"step_{status}", step=planned.key, error=f"{type(error).__name__}: {error}")
+        _write_status(context.run_dir, plan, status, done, step, str(error) or type(error).__name__)
+        append_event(context.run_dir, f"step_{status}", step=step, error=f"{type(error).__name__}: {error}")
     except (OSError, StorageError) as cause:
         logger.warning("The state of the run could not be written: %s", cause)
-    logger.error("Step %d '%s' %s: %s", planned.number, planned.key, status, error or type(error).__name__)
-    logger.info("%s", _how_to_go_on(plan, done, context))
-    context.bus.tell("step_failed", step=planned.key, error=error)
+    logger.error("Step '%s' %s: %s", step, status, error or type(error).__name__)
+    if planned is not None:
+        logger.info("%s", _how_to_go_on(plan, done, context))
+        context.bus.tell("step_failed", step=planned.key, error=error)
 
 
 def _how_to_go_on(plan: Plan, done: list[StepResult], context: RunContext) -> str:
@@ -258,10 +270,21 @@ def _how_to_go_on(plan: Plan, done: list[StepResult], context: RunContext) -> st
     if trained is not None and remaining:
         return (
             "Training is done and kept. To go on from its result: "
-            f"reidfw run {config} operation_mode={remaining} model.model_path={shlex.quote(str(trained.path))} "
+            f"reidfw run {config} operation_mode={remaining} {_model_override(trained.path)} "
             "'~model.model_name' '~hydra'"
         )
-    return f"To start over with the same configuration: reidfw run {config} '~hydra'"
+    lines = f"To start over with the same configuration: reidfw run {config} '~hydra'"
+    last = context.saved_models_dir / "last_augmented_model.keras"
+    if trained is None and last.is_file():
+        lines += (
+            "\nTo train on from the last epoch's weights, with a new classifier: "
+            f"reidfw run {config} {_model_override(last)} '~model.model_name' '~hydra'"
+        )
+    return lines
+
+
+def _model_override(path: Path) -> str:
+    return shlex.quote(f"model.model_path='{path}'")
 
 
 def _write_status(

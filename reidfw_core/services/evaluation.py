@@ -101,19 +101,25 @@ def score_retrieval(
 ) -> RetrievalScores:
     """Retrieval scores of two sets of embeddings; an image is never compared with itself.
 
+    Where the reader knows the cameras of both sets, images of the query's identity from the query's camera are left
+    out, as the protocol of Market-1501 has it.
+
     Raises:
         DataError: no query identity has an image in the gallery.
     """
-    alone = [str(index) for index in range(len(query))] if data.leave_one_out else None
+    query_cameras, gallery_cameras = data.query.cameras, data.gallery.cameras
+    if data.leave_one_out:  # each image as its own camera: the protocol then leaves out the image itself
+        query_cameras = gallery_cameras = tuple(str(index) for index in range(len(query)))
+    known = query_cameras is not None and gallery_cameras is not None
     scores = evaluate_retrieval(
         query,
         gallery,
         data.query.identities,
         data.gallery.identities,
         metric=metric,
-        query_cameras=alone,
-        gallery_cameras=alone,
-        protocol="market1501" if alone else "all",
+        query_cameras=query_cameras if known else None,
+        gallery_cameras=gallery_cameras if known else None,
+        protocol="market1501" if known else "all",
     )
     if len(scores.queries_without_match) == scores.num_queries:
         raise DataError(
@@ -159,7 +165,7 @@ def _report(
     from reidfw_core.figures import draw_distance_histogram, draw_rank_curve
 
     title = f"{inp.model.name}, {'quantized' if kind == 'int' else 'float'} model, {inp.data.name.replace('_', ' ')}"
-    stem = inp.model.name if kind == "float" else f"{inp.model.name}_quantized"
+    stem = inp.model.name if kind == "float" or "quant" in inp.model.name else f"{inp.model.name}_quantized"
     curve = ctx.run_dir / f"{stem}_reid_rank_curve.png"
     draw_rank_curve(scores, title, curve)
     figures: tuple[Path, ...] = (curve,)

@@ -250,6 +250,23 @@ def test_fine_tuning_from_a_saved_model(chain, reidfw, tiny_config) -> None:
         np.testing.assert_array_equal(new, old)
 
 
+def test_training_goes_on_from_an_interrupted_runs_last_model(chain, reidfw, tiny_config) -> None:
+    run, _ = chain
+    outcome = reidfw(
+        "run",
+        tiny_config,
+        "operation_mode=training",
+        "~model.model_name",
+        "~model.input_shape",
+        "hydra.run.dir=g",
+        f"model.model_path='{run / 'saved_models/last_augmented_model.keras'}'",
+        "training.epochs=1",
+    )
+    assert outcome.code == 0, outcome.text
+    model = keras.saving.load_model("g/saved_models/best_model.keras", compile=False)
+    assert model.output_shape == (None, 256)
+
+
 @pytest.mark.parametrize("seed", [7])
 def test_the_same_seed_gives_the_same_model(reidfw, tiny_config, seed) -> None:
     maps = []

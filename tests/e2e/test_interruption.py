@@ -26,20 +26,31 @@ def test_ctrl_c_in_the_middle_of_training(tiny_config: Path, tmp_path: Path) -> 
         "hydra.run.dir=r",
     ]
     with (tmp_path / "screen.txt").open("w") as screen:
-        running = subprocess.Popen(command, cwd=tmp_path, stdout=screen, stderr=subprocess.STDOUT)
+        # Background jobs of a shell ignore SIGINT, and their children inherit that: the run must not.
+        running = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdout=screen,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads yet)
+        )
         deadline = time.monotonic() + 240
-        while "Epoch 2/500" not in (tmp_path / "screen.txt").read_text():
-            assert running.poll() is None, (tmp_path / "screen.txt").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
-        running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=120) == 130
+        try:
+            while "Epoch 2/500" not in (tmp_path / "screen.txt").read_text():
+                assert running.poll() is None, (tmp_path / "screen.txt").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=120) == 130
+        finally:
+            running.kill()
     status = json.loads((tmp_path / "r" / "reidfw" / "status.json").read_text())
     assert status["status"] == "interrupted"
     assert status["failed_step"] == "train"
     assert status["remaining_steps"][0] == "train"
     screen_text = " ".join((tmp_path / "screen.txt").read_text().split())
     assert "start over" in screen_text
+    assert "last_augmented_model.keras" in screen_text
     assert "Traceback" not in screen_text
     assert (tmp_path / "r" / "saved_models" / "last_augmented_model.keras").is_file()
     assert not list((tmp_path / "r").rglob("*.part*"))
