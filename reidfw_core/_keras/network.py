@@ -186,6 +186,11 @@ def build_optimizer(name: str, arguments: dict[str, Any]) -> keras.optimizers.Op
             f"training.optimizer: Keras has no optimizer '{name}'" + (f" (did you mean '{near}'?)" if near else ""),
             hint="Optimizers: " + ", ".join(sorted(known)),
         )
+    rate = arguments.get("learning_rate")
+    if isinstance(rate, (int, float)) and not isinstance(rate, bool):
+        if rate <= 0:
+            raise DataError(f"training.optimizer.{matches[0]}.learning_rate: must be above 0, got {rate}")
+        arguments = {**arguments, "learning_rate": float(rate)}  # Keras refuses 1 where it takes 1.0
     try:
         return known[matches[0]](**arguments)
     except (TypeError, ValueError) as cause:

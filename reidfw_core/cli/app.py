@@ -44,7 +44,7 @@ def version_option(
         raise typer.Exit
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command()
 def run(
     arguments: Arguments = None,
     config_path: ConfigPath = None,

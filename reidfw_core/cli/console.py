@@ -54,7 +54,7 @@ class ProgressListener(Listener):
         self._progress: Progress | None = None
         self._totals: dict[str, tuple[int, str]] = {}
         self._tasks: dict[str, Any] = {}
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._told: dict[str, float] = {}
 
     @hookimpl
@@ -66,7 +66,8 @@ class ProgressListener(Listener):
     def work_started(self, task: str, total: int, unit: str) -> None:
         """Opens a bar."""
         self._totals[task] = (total, unit)
-        self._started[task] = self._told[task] = time.monotonic()
+        self._started.pop(task, None)
+        self._told[task] = time.monotonic()
         if not self._console.is_terminal:
             return
         if self._progress is None:
@@ -92,10 +93,11 @@ class ProgressListener(Listener):
             return
         now = time.monotonic()
         total, unit = self._totals[task]
-        if now - self._told[task] < PLAIN_SECONDS or not done:
+        begun, before = self._started.setdefault(task, (now, done))  # the first units include building graphs
+        if now - self._told[task] < PLAIN_SECONDS or done == before:
             return
         self._told[task] = now
-        rate = done / (now - self._started[task])
+        rate = (done - before) / (now - begun)
         logger.info(
             "%s: %d of %d %s (%d %%), %.0f %s/s, %s left",
             task,

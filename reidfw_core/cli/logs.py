@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,14 @@ NOISY = ("absl", "tensorflow", "h5py", "matplotlib", "PIL", "mlflow", "alembic",
 def logging_to_screen(level: int = logging.INFO) -> Iterator[Console]:
     """Shows log records of the block on standard error, and gives the console for progress bars."""
     console = messages()
-    handler = RichHandler(
-        console=console, show_time=False, show_path=False, show_level=True, markup=False, rich_tracebacks=False
-    )
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_time=False, show_path=False, markup=False, rich_tracebacks=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:  # plain lines, not padded and not wrapped
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)-8s %(message)s"))
+    handler.addFilter(lambda record: not getattr(record, "log_only", False))
     root = logging.getLogger()
     before = root.level
     root.addHandler(handler)

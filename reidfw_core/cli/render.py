@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from reidfw_core.run.runner import RunResult
 
 
-def screen() -> Console:
-    """The console for results (standard output)."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+def screen(*, record: bool = False) -> Console:
+    """The console for results (standard output); with ``record`` its text can be exported afterwards."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, record=record)
 
 
 def messages() -> Console:
@@ -81,8 +81,9 @@ def show_plan(plan: Plan) -> None:
 def show_result(result: RunResult, command: str) -> None:
     """Prints what a run reached, where its files are, and what to try next."""
     from reidfw_core.cli.summary import file_rows, next_steps, score_rows
+    from reidfw_core.run.directory import append_to_log
 
-    console = screen()
+    console = screen(record=True)
     scores = score_rows(result)
     if scores:
         console.print()
@@ -109,6 +110,7 @@ def show_result(result: RunResult, command: str) -> None:
     console.print("[bold]Next[/]")
     for text, line in next_steps(result, command):
         console.print(f"  {escape(text)}\n    [green]{escape(line)}[/]", soft_wrap=True)
+    append_to_log(result.run_dir, console.export_text())
 
 
 def shown_path(path: Path) -> str:

@@ -42,18 +42,23 @@ def choose_config(arguments: Sequence[str], config_path: Path | None, config_nam
     Raises:
         ConfigError: two files are given, or none can be found.
     """
-    files = [text for text in arguments if "=" not in text and not text.startswith("~")]
-    overrides = tuple(text for text in arguments if text not in files)
+
+    def is_file(text: str) -> bool:
+        return "=" not in text and (not text.startswith("~") or text.startswith("~/"))
+
+    files = [text for text in arguments if is_file(text)]
+    overrides = tuple(text for text in arguments if not is_file(text))
     if len(files) > 1:
-        raise ConfigError(
-            [Problem(where="command line", message=f"one configuration file is allowed, got {', '.join(files)}")]
+        message = (
+            f"'{files[1]}' is neither an override (key=value) nor the one configuration file, which is '{files[0]}'"
         )
+        raise ConfigError([Problem(where="command line", message=message)])
     if files and (config_path or config_name):
         raise ConfigError(
             [Problem(where="command line", message=f"'{files[0]}' and --config-path/--config-name both name a file")]
         )
     if files:
-        return ConfigChoice(Path(files[0]), overrides, "given")
+        return ConfigChoice(Path(files[0]).expanduser(), overrides, "given")
     if config_path or config_name:
         name = config_name or USER_CONFIG
         if not name.endswith((".yaml", ".yml")):
@@ -110,7 +115,8 @@ def run(arguments: Sequence[str], config_path: Path | None, config_name: str | N
             return
         result = run_plan(configuration, [("progress", ProgressListener(console))])
     given = [str(choice.path)] if choice.reason == "given" else []
-    show_result(result, shlex.join(given))
+    repeated = [text for text in choice.overrides if not text.startswith(("training.epochs=", "hydra.run.dir="))]
+    show_result(result, shlex.join([*given, *repeated]))
     if configuration.config.general.display_figures:
         display_figures(result.run_dir)
 

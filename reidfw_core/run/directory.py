@@ -90,6 +90,12 @@ def run_log(run_dir: Path, level: int = logging.INFO) -> Iterator[Path]:
         handler.close()
 
 
+def append_to_log(run_dir: Path, text: str) -> None:
+    """Adds text to ``stm32ai_main.log``, for what the screen shows after the run."""
+    with (run_dir / LOG_NAME).open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def write_start(run_dir: Path, configuration: Configuration, plan: Plan) -> None:
     """Writes what a run begins with: Hydra's files, the resolved configuration, the plan and the environment."""
     import yaml

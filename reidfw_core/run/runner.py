@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOG_ONLY = {"log_only": True}
+"""Marks records for the run's log file alone: the screen has shown them, or will show them in its own way."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
@@ -155,6 +158,8 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
     )
     with run_log(run_dir):
         write_start(run_dir, configuration, plan)
+        for warning in configuration.warnings:
+            logger.warning(warning, extra=LOG_ONLY)  # the screen showed it before the folder existed
         logger.info("operation_mode: %s", plan.operation_mode)
         logger.info("Run folder: %s", run_dir)
         prepare_frameworks(general)
@@ -257,7 +262,9 @@ def _note_failure(
         append_event(context.run_dir, f"step_{status}", step=step, error=f"{type(error).__name__}: {error}")
     except (OSError, StorageError) as cause:
         logger.warning("The state of the run could not be written: %s", cause)
-    logger.error("Step '%s' %s: %s", step, status, error or type(error).__name__)
+    reason = str(error) or ("Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
+    hint = f"\nHint: {error.hint}" if isinstance(error, ReidfwError) and error.hint else ""
+    logger.error("Step '%s' %s: %s%s", step, status, reason, hint, extra=LOG_ONLY)
     if planned is not None:
         logger.info("%s", _how_to_go_on(plan, done, context))
         context.bus.tell("step_failed", step=planned.key, error=error)

@@ -304,6 +304,17 @@ def _fit(
         mode="max" if training.checkpoint_monitor.endswith(("accuracy", "mAP")) else "min",
     )
     _log_start(inp, network, sampler, steps)
+    for name, arguments in training.callbacks.items():
+        if (arguments or {}).get("restore_best_weights") and arguments.get(
+            "monitor", "val_loss"
+        ) != training.checkpoint_monitor:
+            logger.warning(
+                "training.callbacks.%s stops the training; the saved model is that of the best %s. "
+                "Set training.checkpoint_monitor to %s if that is what you want.",
+                name,
+                training.checkpoint_monitor,
+                arguments.get("monitor", "val_loss"),
+            )
     metrics_dir = ctx.logs_dir / "metrics"
     metrics_dir.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -337,7 +348,12 @@ def _fit(
     logger.info("The best model is that of epoch %d (%s)", keeper.best_epoch, training.checkpoint_monitor)
     recalibrate(network, train_set, spec, training.batch_size)
     save_keras_model(to_save, ctx.saved_models_dir / "best_augmented_model.keras")
-    return _save_best(inp, ctx, network, keeper.best_epoch, validator(network), history.history, seconds)
+    validation = validator(network)
+    logger.info(
+        "With batch normalization statistics measured anew it reaches: %s",
+        ", ".join(f"{name} {value:.4f}" for name, value in validation.items()),
+    )
+    return _save_best(inp, ctx, network, keeper.best_epoch, validation, history.history, seconds)
 
 
 def _optimizer(training: TrainingSection, build: Callable[[str, dict[str, Any]], Any]) -> Any:

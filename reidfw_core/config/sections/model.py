@@ -16,7 +16,11 @@ def _shape(value: Any) -> Any:
     return tuple(value)
 
 
-InputShape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_shape)]
+MAX_SIDE_PX = 4096
+"""Largest height and width of an input: beyond it nothing fits any computer that trains, let alone a board."""
+
+Side = Annotated[PositiveInt, Field(le=MAX_SIDE_PX)]
+InputShape = Annotated[tuple[Side, Side, PositiveInt], BeforeValidator(_shape)]
 
 
 class ModelSection(OpenSection):

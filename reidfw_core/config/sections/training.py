@@ -36,7 +36,8 @@ def _optimizer(value: Any) -> Any:
             return Optimizer(name=str(name), arguments=dict(arguments or {}))
         raise ValueError(f"the arguments of {name} are attributes below it, got {arguments!r}")
     given = f", got {', '.join(map(str, value))}" if isinstance(value, Mapping) and value else ""
-    raise ValueError(f"the name of one Keras optimizer is expected, with its arguments below it{given}")
+    hint = "; delete one, on the command line with ~training.optimizer.NAME" if given and len(value) > 1 else ""
+    raise ValueError(f"the name of one Keras optimizer is expected, with its arguments below it{given}{hint}")
 
 
 _OPTIMIZER_SCHEMA = {
