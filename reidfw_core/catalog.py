@@ -153,14 +153,14 @@ class Catalog:
     def _all(self) -> dict[str, tuple[CatalogEntry, ...]]:
         found: dict[str, list[CatalogEntry]] = {kind: [] for kind in KINDS}
         groups = {kind.group: kind.name for kind in KINDS.values()}
-        facts: dict[str, tuple[str, str, str, str, bool]] = {}
+        facts: dict[int, tuple[str, str, str, str, bool]] = {}
         points: list[tuple[str, metadata.EntryPoint]] = []
         everything = metadata.entry_points()  # one scan of the path: a scan for each group costs seven
         for group, kind in groups.items():
             points += [(kind, point) for point in everything.select(group=group)]
         for kind, point in points:
             dist = point.dist
-            key = dist.name if dist is not None else "(unknown)"
+            key = id(dist)  # its name would parse its metadata anew for every entry
             if key not in facts:
                 facts[key] = _distribution_facts(dist, self._core_version)
             name, version, summary, needs_core, compatible = facts[key]
@@ -204,7 +204,8 @@ def _distribution_facts(dist: metadata.Distribution | None, core_version: str) -
     if dist is None:
         return "(unknown)", "", "", "", True
     needs_core, compatible = "", True
-    for text in dist.requires or ():
+    known = dist.metadata  # parsed once; each property of the distribution would parse it again
+    for text in known.get_all("Requires-Dist") or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -212,7 +213,7 @@ def _distribution_facts(dist: metadata.Distribution | None, core_version: str) -
         if canonicalize_name(requirement.name) == CORE_DISTRIBUTION and requirement.marker is None:
             needs_core = str(requirement.specifier)
             compatible = requirement.specifier.contains(core_version, prereleases=True)
-    return dist.name, dist.version, dist.metadata["Summary"] or "", needs_core, compatible
+    return known["Name"], known["Version"], known["Summary"] or "", needs_core, compatible
 
 
 def _with_conflicts(entries: Iterable[CatalogEntry]) -> tuple[CatalogEntry, ...]:

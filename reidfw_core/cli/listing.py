@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from reidfw_core.catalog import Catalog, CatalogEntry
-from reidfw_core.cli.render import screen, show_json, table
+from reidfw_core.cli.render import aligned, screen, show_json, table
 from reidfw_core.components import Component
 from reidfw_core.errors import ReidfwError
 from reidfw_core.hookspecs import KINDS
@@ -36,34 +36,14 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
         return
     for name in kinds:
         own = [row for row in rows if row["kind"] == name]
-        if not own:
-            continue
-        console.print(
-            table(
-                name,
-                ("name", "distribution", "version", "status", "note"),
-                (
-                    (
-                        escape(row["name"]),
-                        escape(row["distribution"]),
-                        row["version"],
-                        f"[{_COLORS[row['status']]}]{row['status']}[/]",
-                        escape(row["note"]),
-                    )
-                    for row in own
-                ),
-            )
-        )
-        console.print()
+        if own:
+            cells = [
+                tuple(row[column] for column in ("name", "distribution", "version", "status", "note")) for row in own
+            ]
+            console.print(aligned(name, ("name", "distribution", "version", "status", "note"), cells, _COLORS))
     distributions = {row["distribution"]: row for row in rows}
-    console.print(
-        table(
-            "distributions",
-            ("name", "version", "what it brings"),
-            [(escape(name), row["version"], escape(row["summary"])) for name, row in sorted(distributions.items())],
-        )
-    )
-    console.print()
+    cells = [(name, row["version"], row["summary"]) for name, row in sorted(distributions.items())]
+    console.print(aligned("distributions", ("name", "version", "what it brings"), cells))
     if not check:
         console.print("[dim]reidfw show KIND NAME tells more; reidfw list --check imports and checks each one.[/]")
 

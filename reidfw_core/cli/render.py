@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from reidfw_core.errors import ReidfwError
 
@@ -57,6 +58,30 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str
     for row in rows:
         drawn.add_row(*row)
     return drawn
+
+
+def aligned(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], colors: Mapping[str, str] | None = None
+) -> Text:
+    """Rows below each other as one text, for long listings: rich's tables measure every cell, which takes longer.
+
+    Args:
+        title: headline.
+        columns: their names.
+        rows: plain texts.
+        colors: styles of cells that hold exactly one of these words.
+    """
+    lines = [columns, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    text = Text(f"{title}\n", style="", no_wrap=True)
+    text.stylize("bold", 0, len(title))
+    for number, line in enumerate(lines):
+        for cell, width in zip(line, widths, strict=True):
+            text.append(cell.ljust(width), style="bold" if not number else (colors or {}).get(cell, ""))
+            text.append("  ")
+        text.rstrip()
+        text.append("\n")
+    return text
 
 
 def show_plan(plan: Plan) -> None:
