@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 import reidfw_core
-from reidfw_core.components import Component
 from reidfw_core.errors import PluginBroken, PluginConflict, PluginIncompatible, PluginNotFound, nearest_match
 from reidfw_core.hookspecs import KINDS, Kind
+
+if TYPE_CHECKING:
+    from reidfw_core.components import Component
 
 CORE_DISTRIBUTION = "reidfw-core"
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from rich.markup import escape
 
 from reidfw_core.catalog import Catalog, CatalogEntry
 from reidfw_core.cli.render import aligned, screen, show_json, table
-from reidfw_core.components import Component
 from reidfw_core.errors import ReidfwError
 from reidfw_core.hookspecs import KINDS
 from reidfw_core.types import TargetInfo
+
+if TYPE_CHECKING:
+    from reidfw_core.components import Component
 
 _COLORS = {"ok": "green", "conflict": "yellow", "incompatible": "yellow", "broken": "red"}
 
@@ -50,6 +50,8 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
 
 def show_component(kind: str, name: str, *, as_json: bool) -> None:
     """Shows one component: docstring, facts, abilities, parameters."""
+    import inspect
+
     catalog = Catalog()
     entry = catalog.find(kind, name)
     component = catalog.load(kind, name)
@@ -118,6 +120,8 @@ def _row(catalog: Catalog, entry: CatalogEntry, *, check: bool) -> dict[str, str
 
 
 def _fault(catalog: Catalog, entry: CatalogEntry) -> str | None:
+    from pydantic import ValidationError
+
     from reidfw_core.bus import HookBus
 
     try:
@@ -155,6 +159,8 @@ def _facts(component: type[Component]) -> dict[str, str]:
 
 def _target_facts(component: type[Component]) -> dict[str, str]:
     import dataclasses
+
+    from pydantic import ValidationError
 
     if not hasattr(component, "describe_target"):
         return {}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from reidfw_core import components
 from reidfw_core.hookspecs import (
     augmentations,
     backbones,
@@ -20,6 +20,9 @@ from reidfw_core.hookspecs import (
     targets,
 )
 
+if TYPE_CHECKING:
+    from reidfw_core.components import Component
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -27,17 +30,25 @@ class Kind:
 
     Attributes:
         name: plural name, as in ``reidfw list <name>``.
-        base: class that its components derive from.
+        base_name: name of the class in :mod:`reidfw_core.components` that its components derive from.
         specs: module with its hook specs.
         required: hooks that every component of this kind answers.
         package: the first-party distribution that brings components of this kind, for hints.
     """
 
     name: str
-    base: type[components.Component]
+    base_name: str
     specs: ModuleType
     required: tuple[str, ...]
     package: str
+
+    @property
+    def base(self) -> type[Component]:
+        """The class that its components derive from; imported on first use, as a listing needs no pydantic."""
+        from reidfw_core import components
+
+        base: type[Component] = getattr(components, self.base_name)
+        return base
 
     @property
     def group(self) -> str:
@@ -48,13 +59,13 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("datasets", components.DatasetReader, datasets, ("read_samples",), "reidfw-dataset-readers"),
-        Kind("augmentations", components.Augmentation, augmentations, ("build_augmentation",), "reidfw-augmentations"),
-        Kind("backbones", components.Backbone, backbones, ("build_backbone",), "reidfw-backbones"),
-        Kind("losses", components.Loss, losses, ("build_loss",), "reidfw-losses"),
-        Kind("quantizers", components.Quantizer, quantizers, ("inspect_model", "quantize_model"), "reidfw-quantizers"),
-        Kind("targets", components.Target, targets, ("describe_target",), "reidfw-targets"),
-        Kind("listeners", components.Listener, lifecycle, (), "reidfw-tracker-mlflow"),
+        Kind("datasets", "DatasetReader", datasets, ("read_samples",), "reidfw-dataset-readers"),
+        Kind("augmentations", "Augmentation", augmentations, ("build_augmentation",), "reidfw-augmentations"),
+        Kind("backbones", "Backbone", backbones, ("build_backbone",), "reidfw-backbones"),
+        Kind("losses", "Loss", losses, ("build_loss",), "reidfw-losses"),
+        Kind("quantizers", "Quantizer", quantizers, ("inspect_model", "quantize_model"), "reidfw-quantizers"),
+        Kind("targets", "Target", targets, ("describe_target",), "reidfw-targets"),
+        Kind("listeners", "Listener", lifecycle, (), "reidfw-tracker-mlflow"),
     )
 }
 """All kinds by name, in the order in which ``reidfw list`` shows them."""
