@@ -32,11 +32,6 @@ class PixelRange:
         if not self.low < self.high:
             raise ValueError(f"a pixel range needs low < high, got ({self.low}, {self.high})")
 
-    def is_close(self, other: PixelRange, tolerance: float = 0.02) -> bool:
-        """Whether both ends differ by at most ``tolerance`` times this range's width."""
-        width = (self.high - self.low) * tolerance
-        return abs(self.low - other.low) <= width and abs(self.high - other.high) <= width
-
     def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}]"
 

@@ -13,15 +13,9 @@ from typing import Any, Literal
 import keras
 
 from reidfw_core.config.expressions import parse_lambda
+from reidfw_core.config.sections.training import BUILT_IN_CALLBACKS
 from reidfw_core.errors import DataError, nearest_match
 from reidfw_core.files import atomic_path
-
-BUILT_IN = {
-    "ModelCheckpoint": "the best and the last model are always saved",
-    "TensorBoard": "TensorBoard logs are always written to general.logs_dir",
-    "CSVLogger": "train_metrics.csv is always written to general.logs_dir",
-}
-"""Callbacks that cannot be configured, and why."""
 
 SCHEDULERS = frozenset({"LearningRateScheduler", "ReduceLROnPlateau"})
 """Callbacks that set the learning rate; at most one may be given."""
@@ -51,14 +45,16 @@ def build_callbacks(configured: Mapping[str, Mapping[str, Any] | None]) -> list[
 
 
 def _build_callback(name: str, arguments: dict[str, Any], known: Mapping[str, type]) -> keras.callbacks.Callback:
-    if name in BUILT_IN:
-        raise DataError(f"training.callbacks.{name}: this callback is built in: {BUILT_IN[name]}", hint="Remove it.")
+    if name in BUILT_IN_CALLBACKS:
+        raise DataError(
+            f"training.callbacks.{name}: this callback is built in: {BUILT_IN_CALLBACKS[name]}", hint="Remove it."
+        )
     if name not in known:
         near = nearest_match(name, known)
         raise DataError(
             f"training.callbacks: Keras has no callback '{name}'" + (f" (did you mean '{near}'?)" if near else ""),
             hint="Callbacks: "
-            + ", ".join(sorted(set(known) - set(BUILT_IN) - {"Callback", "CallbackList", "History"})),
+            + ", ".join(sorted(set(known) - set(BUILT_IN_CALLBACKS) - {"Callback", "CallbackList", "History"})),
         )
     for key, value in arguments.items():
         if isinstance(value, str) and value.startswith("lambda "):

@@ -397,7 +397,7 @@ def _log_start(inp: TrainInput, network: ReidNetwork, sampler: PKSampler, steps:
             sampler.instances,
             present,
         )
-    if all(data.train.identities.count(identity) == 1 for identity in data.train.identity_names):
+    if len(data.train.identity_names) == len(data.train):
         logger.warning(
             "Every identity has a single training image: a triplet loss has no positives and teaches nothing"
         )

@@ -11,8 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from reidfw_core.config.expressions import is_lambda, parse_lambda, parse_layer_slices
 from reidfw_core.config.sections.base import AsWritten, Number, OpenSection, PositiveInt, Section
 
-BUILT_IN_CALLBACKS = ("ModelCheckpoint", "TensorBoard", "CSVLogger")
-"""Callbacks that every training has, and that cannot be configured."""
+BUILT_IN_CALLBACKS = {
+    "ModelCheckpoint": "the best and the last model are always saved",
+    "TensorBoard": "TensorBoard logs are always written to general.logs_dir",
+    "CSVLogger": "train_metrics.csv is always written to general.logs_dir",
+}
+"""Callbacks that every training has and that cannot be configured, and what each does."""
 
 CROSS_ENTROPY = "identity_cross_entropy"
 """The loss that every training has unless ``losses`` says otherwise."""
