@@ -67,8 +67,7 @@ class EmbeddingPairs:
         check_choice("metric", metric, METRICS)
         arrays = {"query": np.asarray(query), "gallery": np.asarray(gallery)}
         for name, array in arrays.items():
-            if array.ndim != 2 or not array.size:
-                raise DataError(f"{name} embeddings of shape {array.shape}; they must be (images, D), at least (1, 1)")
+            _check_shape(name, array)
         if len({array.shape[1] for array in arrays.values()}) > 1:
             lengths = " and ".join(f"{name} embeddings of length {array.shape[1]}" for name, array in arrays.items())
             raise DataError(f"{lengths} cannot be compared", hint="Both must come from the same model.")
@@ -85,7 +84,7 @@ class EmbeddingPairs:
             (squares["gallery"] / 2).astype(dtype) if metric == "euclidean" else None,
         )
 
-    def keep_gallery(self, indices: Sequence[int]) -> EmbeddingPairs:
+    def keep_gallery(self, indices: Sequence[int] | NDArray[np.int64]) -> EmbeddingPairs:
         """The same queries with only the gallery images at ``indices``."""
         halves = self.gallery_half_squared_norms
         return replace(
@@ -113,6 +112,14 @@ class EmbeddingPairs:
             if self.gallery_half_squared_norms is not None:
                 similarity -= self.gallery_half_squared_norms
             yield start, similarity
+
+    def as_distances(self, query: int, similarities: FloatArray) -> FloatArray:
+        """Distances that belong to similarities of one query; minus infinity becomes infinity."""
+        if self.metric == "cosine":
+            result: FloatArray = np.where(np.isneginf(similarities), np.inf, np.clip(1 - similarities, 0, 2))
+        else:
+            result = np.sqrt(np.maximum(self.query_squared_norms[query] - 2 * similarities, 0))
+        return result
 
     def distances(self, chunk_rows: int) -> Iterator[tuple[int, FloatArray]]:
         """Distances of all pairs, ``chunk_rows`` queries a step, in the buffer of :meth:`similarities`."""
@@ -151,12 +158,43 @@ def chunked_distances(
         yield start, distances.copy()
 
 
+def normalised_embeddings(name: str, embeddings: ArrayLike) -> FloatArray:
+    """Checked and L2-normalised (N, D) embeddings; zero vectors stay zero.
+
+    Args:
+        name: of the set, for messages.
+        embeddings: (N, D), any numbers.
+
+    Returns:
+        (N, D), float64 where the input is, else float32.
+
+    Raises:
+        DataError: not two-dimensional, nothing in them, or values that are not finite.
+    """
+    array = checked_embeddings(name, embeddings)
+    return _normalised(array, _squared_norms(name, array))
+
+
+def checked_embeddings(name: str, embeddings: ArrayLike) -> FloatArray:
+    """Embeddings as (N, D) float32 or float64, not empty and finite; Raises as :func:`normalised_embeddings`."""
+    array = np.asarray(embeddings)
+    _check_shape(name, array)
+    result: FloatArray = array.astype(np.result_type(array, np.float32), copy=False)
+    _squared_norms(name, result)
+    return result
+
+
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises ValueError, with the nearest match, where ``value`` is not one of ``allowed``."""
     if value not in allowed:
         nearest = nearest_match(str(value), allowed)
         meant = f" (did you mean '{nearest}'?)" if nearest else ""
         raise ValueError(f"unknown {name} '{value}'{meant}; allowed: {', '.join(allowed)}")
+
+
+def _check_shape(name: str, array: NDArray[Any]) -> None:
+    if array.ndim != 2 or not array.size:
+        raise DataError(f"{name} embeddings of shape {array.shape}; they must be (images, D), at least (1, 1)")
 
 
 def _squared_norms(name: str, embeddings: FloatArray) -> NDArray[np.float64]:

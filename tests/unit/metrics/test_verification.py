@@ -144,3 +144,137 @@ def test_inputs_that_do_not_fit_are_explained() -> None:
         best_threshold(line(0), line(1, 2), ["a"], ["a"])
     with pytest.raises(ValueError, match="num_bins"):
         best_threshold(line(0), line(1), ["a"], ["a"], num_bins=0)
+
+
+def area_by_counting(genuine: list[float], impostor: list[float]) -> float:
+    return float(np.mean([(g < i) + 0.5 * (g == i) for g in genuine for i in impostor]))
+
+
+def compared_pairs(sets: tuple, reference: ModuleType, protocol: str, leave_one_out: bool) -> tuple[list, list]:
+    """Genuine and impostor distances of the pairs that the reference compares; on a line, from positions."""
+    positions, identities, cameras = sets
+    sorts: tuple[list, list] = ([], [])
+    for query, q in enumerate(positions[0]):
+        for index, g in enumerate(positions[1]):
+            if reference.compared(query, index, identities, cameras, protocol, leave_one_out):
+                sorts[identities[0][query] != identities[1][index]].append(abs(q - g))
+    return sorts
+
+
+@st.composite
+def line_sets(draw: st.DrawFn) -> tuple:
+    """Positions, identities and cameras of queries and gallery; one list twice, or two lists."""
+    image = st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", "-1"]), st.sampled_from("12"))
+    gallery = draw(st.lists(image, min_size=1, max_size=10))
+    query = draw(st.one_of(st.just(gallery), st.lists(image, min_size=1, max_size=4)))
+    return tuple([[image[column] for image in images] for images in (query, gallery)] for column in range(3))
+
+
+@given(
+    sets=line_sets(),
+    protocol=st.sampled_from(["all", "market1501", "veri", "cuhk03"]),
+    exact_pairs=st.sampled_from([0, 2**24]),
+    chunk_rows=st.integers(1, 4),
+)
+@settings(max_examples=250, deadline=None)
+def test_the_pairs_are_those_that_the_retrieval_compares(
+    sets: tuple, protocol: str, exact_pairs: int, chunk_rows: int, reference: ModuleType
+) -> None:
+    positions, identities, cameras = sets
+    alone = positions[0] == positions[1] and identities[0] == identities[1]
+    genuine, impostor = compared_pairs(sets, reference, protocol, alone)
+    scores = best_threshold(
+        line(*positions[0]),
+        line(*positions[1]),
+        *identities,
+        metric="euclidean",
+        query_cameras=cameras[0],
+        gallery_cameras=cameras[1],
+        protocol=protocol,
+        leave_one_out=alone,
+        exact_pairs=exact_pairs,
+        chunk_rows=chunk_rows,
+    )
+    assert (scores.num_genuine, scores.num_impostor) == (len(genuine), len(impostor))
+    assert (scores.histogram.genuine.sum(), scores.histogram.impostor.sum()) == (len(genuine), len(impostor))
+    if not genuine or not impostor:
+        assert scores.area_under_roc is None
+        assert scores.roc_thresholds.size == scores.roc_false_positive_rates.size == 0
+        return
+    assert scores.area_under_roc == pytest.approx(area_by_counting(genuine, impostor), abs=1e-9)
+    if exact_pairs:  # thresholds of bins are borders, on which a distance may lie
+        points = scores.roc_false_positive_rates, scores.roc_true_positive_rates, scores.roc_thresholds
+        for fpr, tpr, threshold in zip(*points, strict=True):
+            assert fpr == pytest.approx(np.mean([value <= threshold for value in impostor]))
+            assert tpr == pytest.approx(np.mean([value <= threshold for value in genuine]))
+    best = np.max(scores.roc_true_positive_rates - scores.roc_false_positive_rates)
+    assert scores.balanced_accuracy == pytest.approx((1 + best) / 2)
+    assert np.trapezoid(scores.roc_true_positive_rates, scores.roc_false_positive_rates) == pytest.approx(
+        scores.area_under_roc, abs=1e-9
+    )
+
+
+def test_a_roc_by_hand() -> None:
+    # Distances from 0: a 1, b 2, a 3, b 3, a 4, b 6: corners before and at each distance of an a.
+    scores = best_threshold(line(0), line(1, 2, 3, 3, 4, 6), ["a"], list("ababab"), metric="euclidean")
+    assert scores.roc_false_positive_rates.tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 2 / 3, 1])
+    assert scores.roc_true_positive_rates.tolist() == pytest.approx([0, 1 / 3, 1 / 3, 2 / 3, 1, 1])
+    assert scores.roc_thresholds.tolist() == [-np.inf, 1, 2, 3, 4, 6]
+    assert scores.area_under_roc == pytest.approx((3 + 1.5 + 1) / 9)
+
+
+def test_the_roc_is_that_of_scikit_learn(people: tuple) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    query, gallery, query_ids, gallery_ids = people
+    query, gallery = query[:12], np.round(gallery[:60], 1)
+    gallery[30:] = gallery[:30]  # ties
+    query_ids, gallery_ids = query_ids[:12], gallery_ids[:60]
+    scores = best_threshold(query, gallery, query_ids, gallery_ids)
+    distances = np.concatenate([rows for _, rows in chunked_distances(query, gallery, "cosine")])
+    same = (np.array(query_ids)[:, None] == np.array(gallery_ids)).ravel()
+    fpr, tpr, thresholds = metrics.roc_curve(same, -distances.ravel(), drop_intermediate=False)
+    assert scores.area_under_roc == pytest.approx(metrics.roc_auc_score(same, -distances.ravel()), abs=1e-12)
+    curve = scores.roc_thresholds, scores.roc_false_positive_rates, scores.roc_true_positive_rates
+    ours = list(zip(*(values[1:] for values in curve), strict=True))
+    theirs = {float(-t): (f, p) for t, f, p in zip(thresholds, fpr, tpr, strict=True)}
+    assert 8 < len(ours) <= 511
+    for threshold, false, true in ours:
+        assert theirs[float(threshold)] == pytest.approx((false, true))
+    area = np.trapezoid(scores.roc_true_positive_rates, scores.roc_false_positive_rates)
+    assert area == pytest.approx(metrics.auc(fpr, tpr), abs=1e-12)  # so no corner is missing
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 2**24])
+def test_a_long_roc_is_thinned_but_keeps_what_is_read_from_it(people: tuple, exact_pairs: int) -> None:
+    scores = best_threshold(*people, exact_pairs=exact_pairs)
+    fpr, tpr = scores.roc_false_positive_rates, scores.roc_true_positive_rates
+    assert scores.num_genuine > 600
+    assert 256 < fpr.size <= 512
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    assert (np.diff(fpr) >= 0).all()
+    assert (np.diff(tpr) >= 0).all()
+    for rate, best in scores.true_positive_rate_at_fpr.items():
+        assert tpr[fpr <= rate].max() == best
+    assert scores.threshold in scores.roc_thresholds
+    assert (1 + (tpr - fpr).max()) / 2 == pytest.approx(scores.balanced_accuracy)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(scores.area_under_roc, abs=1e-3)
+    gaps = fpr - (1 - tpr)
+    after = int(np.argmax(gaps >= 0))
+    assert fpr[after - 1] <= scores.equal_error_rate <= fpr[after]
+    assert fpr[after] - fpr[after - 1] < 0.01
+
+
+def test_a_gallery_of_junk_only_has_no_pairs() -> None:
+    for exact_pairs in (0, 2**24):
+        scores = best_threshold(
+            line(0),
+            line(1, 2),
+            ["a"],
+            ["-1", "-1"],
+            metric="euclidean",
+            query_cameras=["1"],
+            gallery_cameras=["1", "2"],
+            protocol="market1501",
+            exact_pairs=exact_pairs,
+        )
+        assert (scores.num_genuine, scores.num_impostor, scores.threshold) == (0, 0, None)
