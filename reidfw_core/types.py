@@ -257,3 +257,24 @@ class DeploymentReport:
     firmware: Path | None = None
     next_steps: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """How far one layer of a quantized model is from the same layer of the float model, over some images.
+
+    Attributes:
+        name: the layer's output.
+        operator: what computes it, for example ``CONV_2D``.
+        signal_to_noise_db: 10 log10(sum of squares of the float values / sum of squares of the differences), in dB.
+        cosine: cosine similarity of all float and all quantized values, in [-1, 1].
+        mean_absolute_error: mean of the differences' absolute values, in the unit of the layer's output.
+        scale: quantization step of the output; None where it has several or stays in float.
+    """
+
+    name: str
+    operator: str
+    signal_to_noise_db: float
+    cosine: float
+    mean_absolute_error: float
+    scale: float | None = None

@@ -7,9 +7,13 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from reidfw_core.api import (
     CalibrationSet,
+    LayerError,
     ModelFile,
     ModelFormat,
     Quantizer,
@@ -18,6 +22,9 @@ from reidfw_core.api import (
     hookimpl,
 )
 from reidfw_quantizers.params import QuantizationParams
+
+if TYPE_CHECKING:
+    import onnx
 
 logger = logging.getLogger(__name__)
 
@@ -76,22 +83,15 @@ class OnnxQuantizer(Quantizer):
         import onnx
 
         from reidfw_quantizers._onnx import quantization
-        from reidfw_quantizers._onnx.opset import at_least_opset, opset_of
+        from reidfw_quantizers._onnx.opset import opset_of
 
         began = time.perf_counter()
         if params.optimize:
             logger.info("optimize has no effect with onnx_quantizer")
-        if from_keras:
-            from reidfw_core.api import load_embedding_model
-            from reidfw_quantizers._onnx.from_keras import convert_keras
-
-            float_model = convert_keras(load_embedding_model(model.path), params.target_opset)
-        else:
-            float_model = quantization.load_onnx(model.path)
+        float_model = self._float_onnx(model)
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
-        float_model = at_least_opset(float_model, params.target_opset, model.path.name)
         suffix = "pc" if params.granularity == "per_channel" else "pt"
         path = export_dir / f"{model.path.stem}_quant_qdq_{suffix}.onnx"
         with atomic_path(path) as temporary:
@@ -126,6 +126,45 @@ class OnnxQuantizer(Quantizer):
                 "calibration_origin": calibration.origin,
             },
         )
+
+    @hookimpl
+    def layer_errors(
+        self, float_model: ModelFile, quantized_model: ModelFile, images: np.ndarray
+    ) -> tuple[LayerError, ...]:
+        """Compares the outputs of all quantized layers; see the hook's contract.
+
+        A model that was quantized already has no float one beside it: no layers.
+
+        Raises:
+            DataError: a file is no model of its kind.
+            ToolNotFound: a Python package is missing.
+        """
+        if quantized_model.details.get("already_quantized"):
+            return ()
+        from_keras = ModelFormat.of_file(float_model.path).container == "keras"
+        self._require_packages(from_keras=from_keras)
+        from reidfw_quantizers._onnx.layer_errors import onnx_layer_errors
+
+        return onnx_layer_errors(
+            self._float_onnx(float_model), quantized_model.path, images, workdir=quantized_model.path.parent
+        )
+
+    def _float_onnx(self, model: ModelFile) -> onnx.ModelProto:
+        """The float model as ONNX at ``target_opset``, from a Keras or an ONNX file."""
+        from reidfw_quantizers._onnx import quantization
+        from reidfw_quantizers._onnx.opset import at_least_opset
+
+        params: QuantizationParams = self.params
+        if ModelFormat.of_file(model.path).container == "keras":
+            from reidfw_core.api import load_embedding_model
+            from reidfw_quantizers._onnx.from_keras import convert_keras
+
+            float_model = convert_keras(load_embedding_model(model.path), params.target_opset)
+        else:
+            float_model = quantization.load_onnx(model.path)
+        if quantization.is_quantized(float_model):
+            return float_model
+        return at_least_opset(float_model, params.target_opset, model.path.name)
 
     def _format(self) -> ModelFormat:
         """The declared format, or for other widths one like ``int4x16_qdq`` (weights x activations)."""

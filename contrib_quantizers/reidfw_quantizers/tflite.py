@@ -6,7 +6,9 @@ import logging
 import time
 from pathlib import Path
 
-from reidfw_core.api import CalibrationSet, ModelFile, ModelFormat, Quantizer, atomic_path, hookimpl
+import numpy as np
+
+from reidfw_core.api import CalibrationSet, LayerError, ModelFile, ModelFormat, Quantizer, atomic_path, hookimpl
 from reidfw_quantizers.params import QuantizationParams
 
 logger = logging.getLogger(__name__)
@@ -105,6 +107,20 @@ class TfliteConverter(Quantizer):
                 "calibration_origin": calibration.origin,
             },
         )
+
+    @hookimpl
+    def layer_errors(
+        self, float_model: ModelFile, quantized_model: ModelFile, images: np.ndarray
+    ) -> tuple[LayerError, ...]:
+        """Compares the outputs of all layers; see the hook's contract.
+
+        Raises:
+            DataError: a file is no model of its kind.
+        """
+        from reidfw_core.api import load_embedding_model
+        from reidfw_quantizers._tflite.layer_errors import tflite_layer_errors
+
+        return tflite_layer_errors(load_embedding_model(float_model.path), quantized_model.path.read_bytes(), images)
 
     def _explain_optimize(self) -> None:
         if not self.params.optimize:

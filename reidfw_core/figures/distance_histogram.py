@@ -10,13 +10,14 @@ from reidfw_core.figures.style import BLUE, INK, ORANGE, new_figure, save_figure
 from reidfw_core.metrics import ThresholdScores
 
 
-def draw_distance_histogram(scores: ThresholdScores, title: str, path: Path) -> Path:
+def draw_distance_histogram(scores: ThresholdScores, title: str, path: Path, *, svg_path: Path | None = None) -> Path:
     """Draws how the distances of genuine and of impostor pairs are spread, each as shares of its own sort.
 
     Args:
         scores: of :func:`~reidfw_core.metrics.best_threshold`; its threshold is drawn as a line where there is one.
         title: shown above.
         path: the picture, for example a ``.png``; folders above it are made.
+        svg_path: the same for web pages.
 
     Returns:
         ``path``.
@@ -54,7 +55,7 @@ def draw_distance_histogram(scores: ThresholdScores, title: str, path: Path) -> 
     style_axes(axes, f"{scores.metric} distance", "share of pairs in each bin in %")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK, handlelength=2.4)
     axes.set_title(_summary(scores), fontsize=9.5, color=INK)
-    return save_figure(figure, path)
+    return save_figure(figure, path, svg_path)
 
 
 def _summary(scores: ThresholdScores) -> str:

@@ -19,7 +19,7 @@ _BOX_FROM_RANK = 15
 """Where the box with the scores begins when it stands at the lower right of a curve of 100 ranks."""
 
 
-def draw_rank_curve(scores: RetrievalScores, title: str, path: Path) -> Path:
+def draw_rank_curve(scores: RetrievalScores, title: str, path: Path, *, svg_path: Path | None = None) -> Path:
     """Draws rank-k accuracy over k (logarithmic), with rank-1, rank-5 and rank-10 in numbers and mAP in a box.
 
     The curve ends at the length of ``scores.cmc`` or of the gallery, whichever is less.
@@ -28,6 +28,7 @@ def draw_rank_curve(scores: RetrievalScores, title: str, path: Path) -> Path:
         scores: of one evaluation.
         title: shown above.
         path: the picture, for example a ``.png``; folders above it are made.
+        svg_path: the same for web pages.
 
     Returns:
         ``path``.
@@ -69,7 +70,7 @@ def draw_rank_curve(scores: RetrievalScores, title: str, path: Path) -> Path:
         bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": GRID},
         zorder=5,
     )
-    return save_figure(figure, path)
+    return save_figure(figure, path, svg_path)
 
 
 def _name_point(axes: Axes, rank: int, value: float, floor: float) -> None:

@@ -17,17 +17,18 @@ _PAPER = (255, 255, 255)
 _QUERY = (0, 90, 181)
 
 
-def draw_prediction_sheet(prediction: Prediction, path: Path) -> Path:
+def draw_prediction_sheet(prediction: Prediction, path: Path, *, verdict: str | None = None) -> Path:
     """Draws the query at the left, then its nearest gallery images with identity and distance.
 
-    Images keep their aspect ratio.
+    Images keep their aspect ratio. ``verdict`` is written above the query, where a threshold decided something.
 
     Raises:
         StorageError: the picture cannot be written.
     """
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-    cells = [(prediction.image, "query", prediction.image.name)]
+    heading = "query" if verdict is None else f"query: {verdict}"
+    cells = [(prediction.image, heading, prediction.image.name)]
     cells += [(near.image, near.identity, f"distance {near.distance:.4f}") for near in prediction.neighbours]
     width, height = CELL
     sheet = Image.new(
@@ -39,8 +40,8 @@ def draw_prediction_sheet(prediction: Prediction, path: Path) -> Path:
     title, small = ImageFont.load_default(20), ImageFont.load_default(14)
     for place, (file, name, note) in enumerate(cells):
         left = _MARGIN + place * (width + _MARGIN)
-        draw.text((left, _MARGIN), _shortened(draw, name, title, width), fill=_QUERY if not place else _INK, font=title)
-        draw.text((left, _MARGIN + 28), _shortened(draw, note, small, width), fill=_INK, font=small)
+        draw.text((left, _MARGIN), shortened(draw, name, title, width), fill=_QUERY if not place else _INK, font=title)
+        draw.text((left, _MARGIN + 28), shortened(draw, note, small, width), fill=_INK, font=small)
         with Image.open(file) as image:
             shown = ImageOps.contain(image.convert("RGB"), CELL, Image.Resampling.LANCZOS)
         sheet.paste(shown, (left, _MARGIN + _CAPTION))
@@ -52,7 +53,8 @@ def draw_prediction_sheet(prediction: Prediction, path: Path) -> Path:
     return path
 
 
-def _shortened(draw: object, text: str, font: object, width: int) -> str:
+def shortened(draw: object, text: str, font: object, width: int) -> str:
+    """The text, cut so that it is at most ``width`` pixels wide."""
     if draw.textlength(text, font=font) <= width:  # type: ignore[attr-defined]
         return text
     while text and draw.textlength(text + "…", font=font) > width:  # type: ignore[attr-defined]

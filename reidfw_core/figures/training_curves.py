@@ -60,7 +60,13 @@ _LOG_SCALE_FROM = 100
 """Ratio of the largest to the smallest learning rate from which its axis is logarithmic."""
 
 
-def draw_training_curves(history: Mapping[str, Iterable[float]], path: Path, title: str = "Training curves") -> Path:
+def draw_training_curves(
+    history: Mapping[str, Iterable[float]],
+    path: Path,
+    title: str = "Training curves",
+    *,
+    svg_path: Path | None = None,
+) -> Path:
     """Draws a panel each for loss, accuracy, validation mAP and learning rate, as far as the history has them.
 
     A learning rate that never changes gets no panel. Epochs whose value is not finite leave a gap.
@@ -70,6 +76,7 @@ def draw_training_curves(history: Mapping[str, Iterable[float]], path: Path, tit
             ``val_mAP`` and ``learning_rate``; other metrics are not drawn.
         path: the picture, for example a ``.png``; folders above it are made.
         title: shown above.
+        svg_path: the same for web pages.
 
     Returns:
         ``path``.
@@ -89,7 +96,7 @@ def draw_training_curves(history: Mapping[str, Iterable[float]], path: Path, tit
     set_title(figure, title)
     for place, panel in enumerate(panels, start=1):
         _draw_panel(figure.add_subplot(rows, columns, place), panel, series)
-    return save_figure(figure, path)
+    return save_figure(figure, path, svg_path)
 
 
 def _is_worth_drawing(series: Mapping[str, np.ndarray], curve: _Curve) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reidfw_core.markers import hookspec
-from reidfw_core.types import CalibrationSet, ModelFile
+from reidfw_core.types import CalibrationSet, LayerError, ModelFile
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @hookspec(firstresult=True)
@@ -38,4 +42,20 @@ def inspect_model(model: ModelFile) -> ModelFile | None:
 
     Raises:
         DataError: the file is not a model, has several inputs or outputs, or is quantized already.
+    """
+
+
+@hookspec(firstresult=True)
+def layer_errors(
+    float_model: ModelFile, quantized_model: ModelFile, images: np.ndarray
+) -> tuple[LayerError, ...] | None:
+    """Optional: tells layer by layer how far the quantized model is from the float one.
+
+    Args:
+        float_model: the model that was given to ``quantize_model``.
+        quantized_model: what it returned.
+        images: (N, H, W, C) float32, rescaled pixels.
+
+    Returns:
+        One entry for each layer that both models have, the largest error (lowest signal-to-noise ratio) first.
     """

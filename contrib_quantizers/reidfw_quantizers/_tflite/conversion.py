@@ -71,6 +71,23 @@ def convert_to_integer(
     return content, images.count
 
 
+def convert_to_float(model: keras.Model) -> bytes:
+    """Converts a model to a float TensorFlow Lite file of batch 1, with the operators that quantization begins from.
+
+    Raises:
+        DataError: the converter refuses the model.
+    """
+    try:
+        with native_stderr_to_log(logger), _quiet_python():
+            function = _batch_of_one(model, tuple(model.inputs[0].shape[1:]))
+            content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function], None).convert()
+    except (ReidfwError, MemoryError, OSError):
+        raise
+    except Exception as cause:
+        raise DataError(_refusal(model.name, str(cause))) from cause
+    return content
+
+
 def check_integer(content: bytes, *, input_type: IoType, output_type: IoType, granularity: Granularity) -> Graph:
     """Checks that a converted file is what was asked for.
 

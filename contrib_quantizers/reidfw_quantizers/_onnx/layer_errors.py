@@ -1,0 +1,87 @@
+"""Error of each layer of a QDQ model against the float model that it was made from."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from reidfw_core.api import LayerError, prints_to_log
+from reidfw_quantizers._onnx.quantization import dimensions, image_inputs
+from reidfw_quantizers.noise import LayerNoise, worst_first
+
+logger = logging.getLogger(__name__)
+
+
+def onnx_layer_errors(
+    model: onnx.ModelProto, quantized: Path, images: np.ndarray, workdir: Path
+) -> tuple[LayerError, ...]:
+    """Runs both models on the images and compares the activations that the quantized one rounds.
+
+    An activation ``T`` of the float model is, in the QDQ model, what DequantizeLinear gives for QuantizeLinear of ``T``.
+
+    Args:
+        model: the float model at the opset of the quantized one.
+        quantized: the QDQ file.
+        images: (N, H, W, C) float32, rescaled pixels.
+        workdir: existing folder; a temporary folder is made there and removed.
+
+    Returns:
+        The errors, largest first.
+    """
+    with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
+        given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
+        onnx.save(model, given)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)  # the same as before quantizing: the same names
+        reference = onnx.load(prepared)
+    tested = onnx.load(quantized)
+    made_by = {name: node.op_type for node in reference.graph.node for name in node.output}
+    rounded = _rounded_activations(tested)
+    shared = [name for name in made_by if name in rounded]
+    noises = [LayerNoise(name, made_by[name], rounded[name][1]) for name in shared]
+    wanted = _session(reference, shared)
+    found = _session(tested, [rounded[name][0] for name in shared])
+    logger.debug("%d of %d activations are compared", len(shared), len(made_by))
+    image_input = image_inputs(reference)[0]
+    last = dimensions(image_input)[-1]
+    for image in images:
+        batch = image[np.newaxis]
+        if last != image.shape[-1] or dimensions(image_input)[1] == image.shape[-1]:
+            batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+        floats = wanted.run(shared, {image_input.name: batch})
+        integers = found.run([rounded[name][0] for name in shared], {image_input.name: batch})
+        for noise, one, other in zip(noises, floats, integers, strict=True):
+            noise.add(one, other)
+    return worst_first(noises)
+
+
+def _rounded_activations(model: onnx.ModelProto) -> dict[str, tuple[str, float | None]]:
+    """By activation: the name of its de-quantized form, and its quantization step."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    quantized = {node.output[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    found: dict[str, tuple[str, float | None]] = {}
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in quantized:
+            continue
+        source = quantized[node.input[0]].input[0]
+        scale = weights.get(node.input[1])
+        step = None if scale is None else onnx.numpy_helper.to_array(scale)
+        found.setdefault(source, (node.output[0], float(step) if step is not None and step.ndim == 0 else None))
+    return found
+
+
+def _session(model: onnx.ModelProto, outputs: list[str]) -> onnxruntime.InferenceSession:
+    """A session that gives these tensors; nothing is fused, or inner tensors would vanish."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
