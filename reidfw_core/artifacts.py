@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reidfw_core.types import ModelFile, Samples
+
+if TYPE_CHECKING:
+    from reidfw_core.metrics import FidelityScores, GroupScores, ThresholdScores
+    from reidfw_core.types import LayerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +84,85 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedModel:
+    """The result of quantization: the integer model, and the float model that it was made from."""
+
+    model: ModelFile
+    source: ModelFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FidelityReport:
+    """How closely the quantized model follows the float one.
+
+    Attributes:
+        source, model: the float and the quantized model.
+        num_images: images that both embedded.
+        origin: where they came from, for people.
+        scores: the embeddings compared.
+        layers: errors layer by layer, worst first; empty where the quantizer cannot tell.
+        figures: pictures that were drawn.
+    """
+
+    source: ModelFile
+    model: ModelFile
+    num_images: int
+    origin: str
+    scores: FidelityScores
+    layers: tuple[LayerError, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A picture that a step drew.
+
+    Attributes:
+        path: the file for people.
+        title: what it shows, a few words.
+        svg: the same picture for web pages, None for photographs.
+    """
+
+    path: Path
+    title: str
+    svg: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
+    """How one query went: NaN and 0 stand for a query without a match in the gallery."""
+
+    image: Path
+    identity: str
+    camera: str | None
+    average_precision: float
+    first_match_rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalReport:
-    """How well a model retrieves identities.
+    """How well a model retrieves identities. Scores are in [0, 1].
 
     Attributes:
         model: the model that was scored.
         kind: ``float`` or ``int``, the prefix of the metrics' names.
         data_name: ``test_set`` or ``validation_set``.
-        rank_accuracy: rank-k accuracy in [0, 1] for k = 1, 5, 10.
-        mean_average_precision: mAP in [0, 1].
-        mean_inverse_negative_penalty: mINP in [0, 1].
+        rank_accuracy: rank-k accuracy for k = 1, 5, 10.
+        mean_average_precision: mAP.
+        mean_inverse_negative_penalty: mINP.
+        cmc: rank-k accuracy for k = 1, 2, ...
+        intervals: confidence interval (low, high) by score (``mAP``, ``mINP``, ``rank1`` ...); empty where
+            not asked for.
+        confidence: their level.
         num_queries, num_gallery: sizes of the two sets.
         queries_without_match: how many queries have no image of their identity in the gallery; they count in no metric.
+        unmatched: those queries.
+        per_identity, per_camera: scores of the queries of each identity and camera, worst first.
+        worst: the worst queries, worst first.
         metric: ``cosine`` or ``euclidean``.
-        threshold: distance at or below which two images are best called the same identity; None where a set has only
-            pairs of one sort.
+        protocol: which gallery images a query was compared with.
+        options: what else was done, JSON-able: ``flip``, ``rerank``, ``multi_query``.
+        verification: threshold and error rates, over the same pairs.
         kernels: the implementation that computed the embeddings.
         images_per_second: embedding rate, decoding included.
         figures: pictures that were drawn.
@@ -105,22 +174,36 @@ class RetrievalReport:
     rank_accuracy: Mapping[int, float]
     mean_average_precision: float
     mean_inverse_negative_penalty: float
+    cmc: tuple[float, ...]
+    intervals: Mapping[str, tuple[float, float]]
+    confidence: float | None
     num_queries: int
     num_gallery: int
     queries_without_match: int
+    unmatched: tuple[Path, ...]
+    per_identity: tuple[GroupScores, ...]
+    per_camera: tuple[GroupScores, ...]
+    worst: tuple[QueryResult, ...]
     metric: str
-    threshold: float | None
+    protocol: str
+    options: Mapping[str, Any]
+    verification: ThresholdScores
     kernels: str
     images_per_second: float
-    figures: tuple[Path, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def threshold(self) -> float | None:
+        """Distance at or below which two images are best called the same identity; None with pairs of one sort only."""
+        return self.verification.threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionData:
-    """Images to name, and the gallery of known ones."""
+    """Images to name, and the gallery of known ones; None where an index stands in for it."""
 
     query: Samples
-    gallery: Samples
+    gallery: Samples | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +217,15 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A query image and its nearest gallery images, nearest first."""
+    """A query image and its nearest gallery images, nearest first.
+
+    Attributes:
+        accepted: whether the nearest one lies within the threshold; None where no threshold is given.
+    """
 
     image: Path
     neighbours: tuple[Neighbour, ...]
+    accepted: bool | None = None
 
     @property
     def identity(self) -> str:
@@ -149,6 +237,9 @@ class Prediction:
 class PredictionReport:
     """All predictions of a run, and the folder with their sheets and tables."""
 
+    model: ModelFile
     predictions: tuple[Prediction, ...]
     folder: Path
     metric: str
+    num_gallery: int
+    threshold: float | None = None

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reidfw_core.artifacts import Figure
 from reidfw_core.bus import HookBus
+
+STATE_DIR = "reidfw"
+"""Folder inside the run folder for what programs read."""
+
+FIGURES_DIR = f"{STATE_DIR}/figures"
+"""Pictures for web pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +40,22 @@ class RunContext:
         digest = hashlib.sha256(f"{self.seed}:{purpose}".encode()).digest()
         return int.from_bytes(digest[:4], "big") >> 1
 
+    def figure(self, name: str, title: str) -> Figure:
+        """Where a picture goes: into the run folder, and as SVG beside the other files for programs."""
+        return Figure(path=self.run_dir / name, title=title, svg=self.run_dir / FIGURES_DIR / f"{Path(name).stem}.svg")
+
     @contextmanager
     def progress(self, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Tells listeners of a long piece of work; the block gets a function that takes the units done so far."""
-        self.bus.tell("work_started", task=task, total=total, unit=unit)
-        try:
-            yield lambda done: self.bus.tell("work_advanced", task=task, done=done)
-        finally:
-            self.bus.tell("work_finished", task=task)
+        with work_progress(self.bus, task, total, unit) as advance:
+            yield advance
+
+
+@contextmanager
+def work_progress(bus: HookBus, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Tells the listeners of a bus of a long piece of work; the block gets a function of the units done so far."""
+    bus.tell("work_started", task=task, total=total, unit=unit)
+    try:
+        yield lambda done: bus.tell("work_advanced", task=task, done=done)
+    finally:
+        bus.tell("work_finished", task=task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -87,3 +88,9 @@ def _storage_error(path: Path, cause: OSError) -> StorageError:
 def _is_about(error: OSError, *paths: Path) -> bool:
     named = {str(name) for name in (error.filename, error.filename2) if name is not None}
     return error.errno in STORAGE_ERRNOS or any(str(path) in named or str(path.parent) in named for path in paths)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal: what tells two models apart. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

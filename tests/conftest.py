@@ -62,6 +62,12 @@ def draw_person(identity: int, frame: int) -> Image.Image:
     return image
 
 
+@pytest.fixture(scope="session")
+def draw_one() -> Callable[[int, int], Image.Image]:
+    """Draws a frame of an identity; see :func:`draw_person`."""
+    return draw_person
+
+
 def draw_set(folder: Path, identities: range, frames: range) -> Path:
     """Writes a folder of ``p<identity>_<frame>.jpg``."""
     folder.mkdir(parents=True)

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from reidfw_quantizers.noise import LayerNoise
 from reidfw_quantizers.onnx_qdq import OnnxQuantizer
 from reidfw_quantizers.tflite import TfliteConverter

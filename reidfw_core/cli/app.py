@@ -108,13 +108,150 @@ def show(
 @app.command()
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="The schema of summary.json instead.")] = False,
     debug: Debug = False,
 ) -> None:
     """Print the JSON Schema of the configuration over the installed components, for editors."""
     from reidfw_core.cli import run as command
 
     with reporting_errors(debug):
-        command.schema(output)
+        command.schema(output, of_summary=summary)
+
+
+Model = Annotated[Path, typer.Option("--model", "-m", help="Model file: .keras, .h5, .tflite or .onnx.")]
+SameModel = Annotated[Path | None, typer.Option("--model", "-m", help="Where the gallery's model is, if it was moved.")]
+Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Gallery file.", show_default=False)]
+Images = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of images, or one image.", show_default=False)]
+Preprocessing = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONFIG] [KEY=VALUE]...",
+        help="Configuration with the preprocessing; by default that of the run which made the model.",
+        show_default=False,
+    ),
+]
+Flip = Annotated[bool, typer.Option("--flip", help="Add the embedding of the mirror image.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def embed(
+    images: Images,
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .npz, .parquet or .csv.")],
+    arguments: Preprocessing = None,
+    flip: Flip = False,
+    debug: Debug = False,
+) -> None:
+    """Write the embeddings of all images of a folder."""
+    from reidfw_core.cli import embed as command
+
+    with reporting_errors(debug):
+        command.embed(images, model, output, arguments or [], flip=flip)
+
+
+gallery_app = typer.Typer(
+    name="gallery",
+    help="A gallery of known identities, embedded once and searched many times.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(gallery_app)
+
+
+@gallery_app.command("build")
+def gallery_build(
+    index: Index,
+    images: Images,
+    model: Model,
+    arguments: Preprocessing = None,
+    flip: Flip = False,
+    debug: Debug = False,
+) -> None:
+    """Embed a folder of known identities and write the gallery."""
+    from reidfw_core.cli import gallery as command
+
+    with reporting_errors(debug):
+        command.build(index, images, model, arguments or [], flip=flip)
+
+
+@gallery_app.command("add")
+def gallery_add(
+    index: Index, images: Images, arguments: Preprocessing = None, model: SameModel = None, debug: Debug = False
+) -> None:
+    """Add images; those that are in the gallery already are replaced."""
+    from reidfw_core.cli import gallery as command
+
+    with reporting_errors(debug):
+        command.add(index, images, model, arguments or [])
+
+
+@gallery_app.command("search")
+def gallery_search(
+    index: Index,
+    images: Images,
+    arguments: Preprocessing = None,
+    model: SameModel = None,
+    neighbours: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="Nearest images to show.")] = 5,
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="Largest distance of the same identity, or the ..._reid_threshold.json of an evaluation."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="exact, or faiss for very many images.")] = "exact",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Name the nearest known identities of an image, or of each image of a folder."""
+    from reidfw_core.cli import gallery as command
+
+    with reporting_errors(debug):
+        command.search(
+            index,
+            images,
+            model,
+            arguments or [],
+            neighbours=neighbours,
+            threshold=threshold,
+            engine=engine,
+            as_json=as_json,
+        )
+
+
+@gallery_app.command("remove")
+def gallery_remove(
+    index: Index,
+    identity: Annotated[list[str] | None, typer.Option("--identity", help="Remove all its images.")] = None,
+    image: Annotated[list[Path] | None, typer.Option("--image", help="Remove this image.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Remove identities or single images."""
+    from reidfw_core.cli import gallery as command
+
+    with reporting_errors(debug):
+        command.remove(index, identity or [], image or [])
+
+
+@gallery_app.command("show")
+def gallery_show(index: Index, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Tell what is in a gallery."""
+    from reidfw_core.cli import gallery as command
+
+    with reporting_errors(debug):
+        command.show(index, as_json=as_json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are compared.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write the page of a run again, or a page that compares several runs."""
+    from reidfw_core.cli import report as command
+
+    with reporting_errors(debug):
+        command.report(runs, output, as_json=as_json)
 
 
 @app.command()

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from reidfw_core.run.runner import RunResult
 
 
+MOST_PREDICTIONS = 30
+"""Predictions that the screen shows; all of them are in the files."""
+
+
 def screen(*, record: bool = False) -> Console:
     """The console for results (standard output); with ``record`` its text can be exported afterwards."""
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False, record=record)
@@ -105,10 +109,18 @@ def show_plan(plan: Plan) -> None:
 
 def show_result(result: RunResult, command: str) -> None:
     """Prints what a run reached, where its files are, and what to try next."""
-    from reidfw_core.cli.summary import file_rows, next_steps, score_rows
+    from reidfw_core.cli.summary import file_rows, next_steps, prediction_rows, score_rows
     from reidfw_core.run.directory import append_to_log
 
     console = screen(record=True)
+    predictions = prediction_rows(result)
+    if predictions:
+        shown = predictions[:MOST_PREDICTIONS]
+        columns = ("query", "identity", "distance ", "same identity", "nearest")
+        console.print()
+        console.print(table("Predictions", columns, [tuple(escape(cell) for cell in row) for row in shown]))
+        if len(shown) < len(predictions):
+            console.print(f"... and {len(predictions) - len(shown)} more in predictions/predictions.csv")
     scores = score_rows(result)
     if scores:
         console.print()
@@ -122,6 +134,8 @@ def show_result(result: RunResult, command: str) -> None:
                     "rank-1 % ",
                     "rank-5 % ",
                     "rank-10 % ",
+                    "EER % ",
+                    "threshold ",
                     "queries ",
                     "gallery ",
                     "size KiB ",

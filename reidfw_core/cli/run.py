@@ -158,17 +158,21 @@ def validate(arguments: Sequence[str], config_path: Path | None, config_name: st
     screen().print(f"[green]{choice.path} is valid[/]: {plan.operation_mode} ({steps})", soft_wrap=True)
 
 
-def schema(output: Path | None) -> None:
-    """Prints the JSON Schema of the configuration, or writes it to a file."""
+def schema(output: Path | None, *, of_summary: bool = False) -> None:
+    """Prints the JSON Schema of the configuration (or of ``summary.json``), or writes it to a file."""
     from reidfw_core.cli.render import show_json
     from reidfw_core.config.schema import config_schema
     from reidfw_core.files import write_text
+    from reidfw_core.report.summary import summary_schema
 
-    value = config_schema(Catalog())
+    value = summary_schema() if of_summary else config_schema(Catalog())
     if output is None:
         show_json(value)
         return
     write_text(output, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    if of_summary:
+        messages().print(f"Wrote {output}")
+        return
     messages().print(
         f"Wrote {output}. Put this line at the top of a YAML file:\n# yaml-language-server: $schema={output}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
                 f"{'int8' if report.kind == 'int' else 'float32'} ({report.kernels})",
                 f"{100 * report.mean_average_precision:.2f}",
                 *ranks,
+                _number(report.verification.equal_error_rate, 100, ".2f"),
+                _number(report.threshold, 1, ".4f"),
                 str(report.num_queries),
                 str(report.num_gallery),
                 f"{report.model.size_bytes / 1024:.0f}",
@@ -33,16 +36,45 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
     return rows
 
 
+def prediction_rows(result: RunResult) -> Sequence[Sequence[str]]:
+    """One row for each predicted query."""
+    verdicts = {None: "-", True: "yes", False: "no"}
+    return [
+        (
+            one.image.name,
+            one.identity,
+            f"{one.neighbours[0].distance:.4f}",
+            verdicts[one.accepted],
+            one.neighbours[0].image.name,
+        )
+        for step in result.steps
+        if isinstance(step.result, PredictionReport)
+        for one in step.result.predictions
+    ]
+
+
+def _number(value: float | None, factor: float, form: str) -> str:
+    return "-" if value is None else format(factor * value, form)
+
+
 _FILES = (
+    ("report.html", "everything on one page, for a browser"),
     ("saved_models/best_model.keras", "the model: image to embedding, float32"),
     ("saved_models/best_model_classification.keras", "the same with its classifier"),
     ("quantized_models/*", "the quantized model"),
     ("*_reid_rank_curve.png", "CMC curve"),
     ("*_reid_distance_histogram.png", "distances of same and different identities"),
+    ("*_reid_roc.png", "true over false positive rate"),
+    ("*_reid_embedding_map.png", "the embeddings on a plane"),
+    ("*_reid_retrieval_sheet.jpg", "worst and best queries with their nearest images"),
+    ("*_reid_queries.csv", "every query: average precision, rank, nearest image"),
+    ("*_reid_threshold.json", "the threshold for the firmware (.h: the same for C)"),
+    ("*_fidelity.png", "float against quantized embeddings"),
+    ("*_layer_errors.png", "quantization error layer by layer"),
     ("training_curves.png", "training curves"),
     ("predictions", "a sheet for each query, and tables"),
     ("stm32ai_main.log", "the log"),
-    ("reidfw/report.json", "all numbers for machines"),
+    ("summary.json", "all numbers for programs"),
 )
 
 
@@ -65,6 +97,8 @@ def next_steps(result: RunResult, command: str) -> Sequence[tuple[str, str]]:
         if isinstance(one, TrainedModel):
             longer = 2 * max(len(values) for values in one.history.values())
             steps.append(("Train longer", f"reidfw run {command} training.epochs={longer}".replace("  ", " ")))
+    if any(isinstance(one, RetrievalReport) for one in results):
+        steps.append(("Compare this run with others", f"reidfw report {shlex.quote(str(result.run_dir))} OTHER_RUN"))
     steps.append(("See other components", "reidfw list backbones"))
     steps.append(("Begin with a configuration of your own", "reidfw init && reidfw run"))
     return steps

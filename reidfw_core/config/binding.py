@@ -85,6 +85,7 @@ class BoundComponents:
     backbone: BoundComponent | None = None
     losses: tuple[BoundLoss, ...] = ()
     quantizer: BoundComponent | None = None
+    comparison_target: BoundComponent | None = None
     evaluation_target: BoundComponent | None = None
     prediction_target: BoundComponent | None = None
     benchmark_target: BoundComponent | None = None
@@ -246,6 +247,7 @@ def choices(values: Mapping[str, Any], groups: frozenset[Group]) -> list[Choice]
         chosen += _losses(values)
     if "quantization" in groups:
         chosen += _selected(values, ("quantization",), "quantizer", "quantizer", "quantizers", QuantizationSection)
+        chosen += _comparison_target(values)
     if "evaluation" in groups:
         chosen += _scoring_target(values, "evaluation", "evaluation_target", EvaluationSection)
     if "prediction" in groups:
@@ -373,6 +375,16 @@ def _tools(values: Mapping[str, Any]) -> tuple[Block, ...]:
 
 def _scoring_target(values: Mapping[str, Any], name: str, field: str, section: type[Any]) -> list[Choice]:
     return _selected(values, (name,), "target", field, "targets", section, _tools(values))
+
+
+def _comparison_target(values: Mapping[str, Any]) -> list[Choice]:
+    section = values.get("quantization")
+    default = QuantizationSection.model_fields["compare_on"].default
+    name = section.get("compare_on", default) if isinstance(section, Mapping) else None
+    if not isinstance(name, str):
+        return []
+    path: TreePath = ("quantization", "compare_on")
+    return [Choice(field="comparison_target", kind="targets", reference=name, path=path, blocks=())]
 
 
 def _deployment_target(values: Mapping[str, Any]) -> list[Choice]:

@@ -353,7 +353,7 @@ class _Review:
         dataset: DatasetSection | None = self.sections.get("dataset")
         if dataset is None or components.reader is None or not components.reader.component.needs_paths:
             return
-        for role in _required_roles(groups):
+        for role in _required_roles(groups, self.sections.get("prediction")):
             if dataset.path_of(role) is None:
                 self.complain(("dataset", f"{role}_path"), f"is required in operation_mode {mode}")
         if "evaluation" in groups and "training" not in groups:
@@ -414,7 +414,14 @@ class _Review:
             for role in _read_roles(groups, dataset):
                 folder = dataset.path_of(role)
                 if folder is not None:
-                    yield ("dataset", f"{role}_path"), folder, True
+                    single = role == "prediction_query" and Path(folder).is_file()
+                    yield ("dataset", f"{role}_path"), folder, not single
+        prediction: PredictionSection | None = self.sections.get("prediction")
+        if prediction is not None and "prediction" in groups:
+            if prediction.gallery_index is not None:
+                yield ("prediction", "gallery_index"), prediction.gallery_index, False
+            if isinstance(prediction.threshold, Path):
+                yield ("prediction", "threshold"), prediction.threshold, False
         yield from self._tool_paths(groups)
 
     def _tool_paths(self, groups: frozenset[Group]) -> Iterator[tuple[TreePath, Path, bool]]:
@@ -440,11 +447,12 @@ class _Review:
         return RunConfig(operation_mode=mode, **self.sections)
 
 
-def _required_roles(groups: frozenset[Group]) -> tuple[Role, ...]:
+def _required_roles(groups: frozenset[Group], prediction: PredictionSection | None) -> tuple[Role, ...]:
     if "training" in groups:
         return ("training",)
     if "prediction" in groups:
-        return ("prediction_query", "prediction_gallery")
+        by_index = prediction is not None and prediction.gallery_index is not None
+        return ("prediction_query",) if by_index else ("prediction_query", "prediction_gallery")
     return ()
 
 

@@ -57,14 +57,25 @@ def draw_embedding_map(
     others = ~np.isin(names, named)
     if others.any():
         label = f"{len(counts) - len(named)} others"
-        axes.scatter(*places[others].T, s=14, color=_OTHERS, marker=".", linewidths=0, label=label)
+        axes.scatter(places[others, 0], places[others, 1], s=14, color=_OTHERS, marker=".", linewidths=0, label=label)
     for number, name in enumerate(sorted(named)):
         color, marker = PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
         chosen = names == name
         gallery, query = places[chosen & ~queries], places[chosen & queries]
         shown = name if len(name) <= 18 else f"{name[:17]}…"
-        axes.scatter(*gallery.T, s=26, color=color, marker=marker, linewidths=0, alpha=0.85, label=_plain(shown))
-        axes.scatter(*query.T, s=80, color=color, marker=marker, linewidths=1.4, edgecolors=INK, zorder=3)
+        axes.scatter(
+            gallery[:, 0],
+            gallery[:, 1],
+            s=26,
+            color=color,
+            marker=marker,
+            linewidths=0,
+            alpha=0.85,
+            label=_plain(shown),
+        )
+        axes.scatter(
+            query[:, 0], query[:, 1], s=80, color=color, marker=marker, linewidths=1.4, edgecolors=INK, zorder=3
+        )
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -2,7 +2,7 @@
 
 from reidfw_core.metrics.bootstrap import Interval, bootstrap_intervals, rank_resolution
 from reidfw_core.metrics.breakdown import GroupScores, breakdown
-from reidfw_core.metrics.distances import METRICS, chunked_distances
+from reidfw_core.metrics.distances import METRICS, chunked_distances, unit_length
 from reidfw_core.metrics.fidelity import FidelityScores, WorstImage, embedding_fidelity
 from reidfw_core.metrics.nearest import nearest_gallery
 from reidfw_core.metrics.pooling import PooledQueries, pool_queries
@@ -40,4 +40,5 @@ __all__ = [
     "project_embeddings",
     "rank_resolution",
     "rerank",
+    "unit_length",
 ]

@@ -184,6 +184,13 @@ def checked_embeddings(name: str, embeddings: ArrayLike) -> FloatArray:
     return result
 
 
+def unit_length(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, D) embeddings scaled to length 1; a vector of zeros stays one."""
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = np.divide(embeddings, norms, out=np.zeros_like(embeddings), where=norms > 0)
+    return scaled
+
+
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises ValueError, with the nearest match, where ``value`` is not one of ``allowed``."""
     if value not in allowed:

@@ -75,11 +75,13 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     mode = configuration.config.operation_mode
     available = available_roles(configuration)
     current = _given_model(configuration)
+    prediction = configuration.config.prediction
+    index = prediction.gallery_index if prediction is not None else None
     steps: list[PlannedStep] = []
     notes = _pixel_range_notes(configuration)
     for name in CHAINS[mode]:
         step = STEPS[name.rstrip("?")]
-        if name.endswith("?") and not {"test_query", "test_gallery"} <= set(available):
+        if name.endswith("?") and not _has_inputs(step, configuration, available, steps, notes):
             continue
         where = f"{mode}, step {len(steps) + 1} '{step.name}'"
         component = _component(configuration, bus, step, where)
@@ -87,7 +89,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
             raise PlanError(
                 f"{where}: needs a model", hint="Give model.model_path, or a chain that begins with training."
             )
-        data = _data(step, available, where)
+        data = _data(step, available, where, index)
         takes = None if step.name == "train" and configuration.config.model.model_path is None else current
         file = configuration.config.model.model_path if not steps else None
         gives = _follow_format(step, component, takes, f"{where} on {file}" if file else where)
@@ -106,7 +108,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
         current = gives or current
     _check_instances(configuration)
     _check_input(configuration)
-    return Plan(operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available), notes=tuple(notes))
+    return Plan(operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available, index), notes=tuple(notes))
 
 
 def available_roles(configuration: Configuration) -> tuple[Role, ...]:
@@ -127,6 +129,26 @@ def available_roles(configuration: Configuration) -> tuple[Role, ...]:
     if not reader.component.needs_paths:
         return tuple(role for role in roles if role != "validation")
     return tuple(role for role in roles if getattr(dataset, f"{role}_path", None))
+
+
+def _has_inputs(
+    step: Step, configuration: Configuration, available: Sequence[Role], steps: Sequence[PlannedStep], notes: list[str]
+) -> bool:
+    """Whether an optional step can be done; a comparison that cannot is worth a note."""
+    if step.name != "compare":
+        return {"test_query", "test_gallery"} <= set(available)
+    bound = configuration.components.comparison_target
+    if bound is None:
+        return False
+    quantized = steps[-1]
+    for model in (quantized.takes, quantized.gives):
+        if model is not None and not any(model.fits(one) for one in bound.component.accepts):
+            notes.append(
+                f"quantization.compare_on: {bound.name} does not run {model} models; float and quantized model are not "
+                "compared"
+            )
+            return False
+    return True
 
 
 def _given_model(configuration: Configuration) -> ModelFormat | None:
@@ -150,7 +172,7 @@ def _component(configuration: Configuration, bus: HookBus, step: Step, where: st
     return bound
 
 
-def _data(step: Step, available: Sequence[Role], where: str) -> str:
+def _data(step: Step, available: Sequence[Role], where: str, index: Path | None) -> str:
     if step.name == "train":
         if "training" not in available:
             raise PlanError(f"{where}: needs training images", hint="Give dataset.training_path.")
@@ -179,11 +201,13 @@ def _data(step: Step, available: Sequence[Role], where: str) -> str:
             f"{where}: needs calibration images",
             hint="Give dataset.quantization_path or dataset.training_path.",
         )
+    if step.name == "compare":
+        return "test images where they are evaluated, else calibration images"
     if step.name == "predict":
-        for role in ("prediction_query", "prediction_gallery"):
+        for role in ("prediction_query",) if index is not None else ("prediction_query", "prediction_gallery"):
             if role not in available:
                 raise PlanError(f"{where}: dataset.{role}_path is missing")
-        return "prediction query, prediction gallery"
+        return "prediction query, " + ("gallery index" if index is not None else "prediction gallery")
     return "-"
 
 
@@ -261,7 +285,7 @@ def _pixel_range_notes(configuration: Configuration) -> list[str]:
     ]
 
 
-def _roles(steps: Sequence[PlannedStep], available: Sequence[Role]) -> tuple[Role, ...]:
+def _roles(steps: Sequence[PlannedStep], available: Sequence[Role], index: Path | None) -> tuple[Role, ...]:
     names = {planned.step.name for planned in steps}
     wanted: set[Role] = set()
     has_test = {"test_query", "test_gallery"} <= set(available)
@@ -274,7 +298,7 @@ def _roles(steps: Sequence[PlannedStep], available: Sequence[Role]) -> tuple[Rol
     if "quantize" in names:
         wanted |= {"quantization"} if "quantization" in available else {"training"}
     if "predict" in names:
-        wanted |= {"prediction_query", "prediction_gallery"}
+        wanted |= {"prediction_query"} if index is not None else {"prediction_query", "prediction_gallery"}
     return tuple(role for role in available if role in wanted)
 
 

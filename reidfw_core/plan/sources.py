@@ -40,6 +40,9 @@ def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict
     for role in plan.roles:
         folder = getattr(dataset, f"{role}_path", None) if reader.component.needs_paths else None
         root = Path(folder).expanduser().absolute() if folder else None
+        if root is not None and root.is_file() and role == "prediction_query":
+            samples[role] = single_image(root, role)
+            continue
         samples[role] = bus.ask(reader.component, "read_samples", root=root, role=role)
         if not len(samples[role]):
             raise DataError(f"The {role} set in {samples[role].root} has no images")
@@ -49,6 +52,11 @@ def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict
                 raise bad_images_error(bad)
     _check_files(samples, thorough=dataset.check_image_files)
     return _as_artifacts(plan, configuration, samples)
+
+
+def single_image(path: Path, role: Role) -> Samples:
+    """One image as a set; its identity is the text before the first underscore of its name."""
+    return Samples(role=role, root=path.parent, paths=(path,), identities=(path.stem.partition("_")[0] or path.stem,))
 
 
 def _check_files(samples: Mapping[Role, Samples], *, thorough: bool) -> None:
@@ -92,7 +100,7 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
         )
     if "prediction_query" in samples:
         artifacts[PredictionData] = PredictionData(
-            query=samples["prediction_query"], gallery=samples["prediction_gallery"]
+            query=samples["prediction_query"], gallery=samples.get("prediction_gallery")
         )
     return artifacts
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from reidfw_core.artifacts import (
     CalibrationData,
+    FidelityReport,
     PredictionData,
     PredictionReport,
+    QuantizedModel,
     RetrievalData,
     RetrievalReport,
     TrainedModel,
     TrainingData,
 )
-from reidfw_core.services import deployment, evaluation, prediction, quantization, training
+from reidfw_core.services import comparison, deployment, evaluation, prediction, quantization, training
 from reidfw_core.types import BenchmarkReport, DeploymentReport, ModelFile
 
 
@@ -47,7 +49,14 @@ class Step:
     metrics_of: Callable[[Any], Mapping[str, float]] = lambda _: {}
 
 
-ARTIFACTS: tuple[type, ...] = (TrainingData, RetrievalData, CalibrationData, PredictionData, ModelFile)
+ARTIFACTS: tuple[type, ...] = (
+    TrainingData,
+    RetrievalData,
+    CalibrationData,
+    PredictionData,
+    ModelFile,
+    QuantizedModel,
+)
 """Types that a step gets from data sources or earlier steps."""
 
 STEPS: dict[str, Step] = {
@@ -77,10 +86,20 @@ STEPS: dict[str, Step] = {
             title="Quantization",
             service=quantization.quantize,
             input_type=quantization.QuantizeInput,
-            gives=ModelFile,
+            gives=QuantizedModel,
             component="quantizer",
             hook="quantize_model",
-            model_of=lambda result: result,
+            model_of=lambda result: result.model,
+        ),
+        Step(
+            name="compare",
+            title="Comparison of float and quantized model",
+            service=comparison.compare,
+            input_type=comparison.CompareInput,
+            gives=FidelityReport,
+            component="comparison_target",
+            hook="open_runner",
+            metrics_of=comparison.fidelity_metrics,
         ),
         Step(
             name="predict",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import reidfw_core
+from reidfw_core.context import STATE_DIR
 from reidfw_core.errors import StorageError
 from reidfw_core.files import write_text
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from reidfw_core.plan.planner import Plan
 
 LOG_NAME = "stm32ai_main.log"
-STATE_DIR = "reidfw"
 
 _PACKAGES = (
     "tensorflow",

@@ -7,21 +7,23 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reidfw_core.artifacts import RetrievalReport
 from reidfw_core.bus import HookBus
 from reidfw_core.catalog import fold
 from reidfw_core.components import Component
-from reidfw_core.context import RunContext
+from reidfw_core.context import STATE_DIR, RunContext
 from reidfw_core.downloads import download, is_url
 from reidfw_core.errors import ReidfwError, StepError, StorageError
-from reidfw_core.files import STORAGE_ERRNOS
+from reidfw_core.files import STORAGE_ERRNOS, write_text
 from reidfw_core.plan.planner import Plan, PlannedStep, make_plan, step_input
 from reidfw_core.plan.sources import read_sources
+from reidfw_core.plan.steps import ARTIFACTS
+from reidfw_core.report.page import write_report
+from reidfw_core.report.summary import SUMMARY_NAME
 from reidfw_core.run.directory import (
-    STATE_DIR,
     append_event,
     config_origin,
     create_run_dir,
@@ -30,8 +32,9 @@ from reidfw_core.run.directory import (
     write_start,
 )
 from reidfw_core.run.setup import import_frameworks, prepare_frameworks
+from reidfw_core.run.summarize import summarize
 from reidfw_core.services.training import check_settings
-from reidfw_core.types import ModelFile, ModelFormat
+from reidfw_core.types import BenchmarkReport, ModelFile, ModelFormat
 
 if TYPE_CHECKING:
     from reidfw_core.config import Configuration
@@ -44,11 +47,12 @@ LOG_ONLY = {"log_only": True}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What a step gave: its typed result, and how long it took in seconds."""
+    """What a step gave: its typed result, how long it took in seconds, and the model that it worked on."""
 
     planned: PlannedStep
     result: Any
     seconds: float
+    model: ModelFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,7 @@ def _run_steps(plan: Plan, configuration: Configuration, artifacts: dict[type, A
     done: list[StepResult] = []
     status = "failed"
     current: PlannedStep | None = None
+    started = datetime.now(UTC)
     _write_status(run_dir, plan, "running", done, None)
     try:
         bus.tell(
@@ -188,11 +193,15 @@ def _run_steps(plan: Plan, configuration: Configuration, artifacts: dict[type, A
             done.append(_run_step(current, len(plan.steps), configuration, artifacts, context))
         status = "finished"
         _write_status(run_dir, plan, status, done, None)
-        write_json(run_dir / STATE_DIR / "report.json", _summary(done))
+        _write_summary(done, configuration, context, status, started)
         logger.info("operation finished: %s", plan.operation_mode)
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         _note_failure(current, plan, done, status, error, context)
+        try:
+            _write_summary(done, configuration, context, status, started)
+        except (OSError, ReidfwError) as cause:  # must not hide the error itself
+            logger.warning("The summary of the run could not be written: %s", cause)
         raise
     finally:
         bus.tell("run_finished", run_dir=run_dir, status=status)
@@ -217,6 +226,9 @@ def _run_step(
     except Exception as cause:
         raise _step_error(planned, cause) from cause
     seconds = time.perf_counter() - started
+    worked_on = artifacts.get(ModelFile)
+    if type(result) in ARTIFACTS:
+        artifacts[type(result)] = result
     model = step.model_of(result)
     if model is not None:
         artifacts[ModelFile] = model
@@ -231,7 +243,23 @@ def _run_step(
     append_event(context.run_dir, "step_finished", step=planned.key, seconds=round(seconds, 3))
     context.bus.tell("step_finished", step=planned.key, seconds=seconds)
     logger.info("%s complete.", step.title)
-    return StepResult(planned=planned, result=result, seconds=seconds)
+    return StepResult(planned=planned, result=result, seconds=seconds, model=worked_on)
+
+
+def _write_summary(
+    done: Sequence[StepResult], configuration: Configuration, context: RunContext, status: str, started: datetime
+) -> None:
+    """Writes ``summary.json`` and, from it, ``report.html``."""
+    boards = {
+        step.planned.key: context.bus.ask(step.planned.component.component, "describe_target")
+        for step in done
+        if isinstance(step.result, BenchmarkReport) and step.planned.component is not None
+    }
+    summary = summarize(done, configuration, context.run_dir, status=status, started=started, boards=boards)
+    write_text(context.run_dir / SUMMARY_NAME, summary.model_dump_json(indent=1) + "\n")
+    context.bus.tell("artifact_saved", path=context.run_dir / SUMMARY_NAME, description="summary")
+    page = write_report(context.run_dir)
+    context.bus.tell("artifact_saved", path=page, description="report")
 
 
 def _step_error(planned: PlannedStep, cause: Exception) -> StepError:
@@ -308,24 +336,3 @@ def _write_status(
             "remaining_steps": [planned.key for planned in plan.steps[len(done) :]],
         },
     )
-
-
-def _summary(done: Sequence[StepResult]) -> dict[str, Any]:
-    metrics: dict[str, float] = {}
-    for step in done:
-        metrics.update(step.planned.step.metrics_of(step.result))
-    return {
-        "metrics": metrics,
-        "seconds": {step.planned.key: round(step.seconds, 3) for step in done},
-        "models": [
-            {
-                "name": r.model.name,
-                "path": r.model.path,
-                "size_bytes": r.model.size_bytes,
-                "kind": r.kind,
-                "threshold": r.threshold,
-            }
-            for r in (step.result for step in done)
-            if isinstance(r, RetrievalReport)
-        ],
-    }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reidfw_core.artifacts import CalibrationData
+from reidfw_core.artifacts import CalibrationData, QuantizedModel
 from reidfw_core.context import RunContext
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import image_spec
@@ -41,7 +41,7 @@ class QuantizeInput:
     quantizer: BoundComponent
 
 
-def quantize(inp: QuantizeInput, ctx: RunContext) -> ModelFile:
+def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
     """Quantizes the model into ``quantization.export_dir`` of the run folder.
 
     Raises:
@@ -75,4 +75,4 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> ModelFile:
         )
     logger.info("%s: %.1f KiB, was %.1f KiB", quantized.path.name, quantized.size_bytes / 1024, model.size_bytes / 1024)
     ctx.bus.tell("artifact_saved", path=quantized.path, description="quantized model")
-    return quantized
+    return QuantizedModel(model=quantized, source=model)

@@ -200,16 +200,7 @@ def build_losses(
 
 def score_leave_one_out(embeddings: NDArray[np.float32], identities: Sequence[str]) -> float:
     """mAP in [0, 1] of each image against all others; NaN where no identity has two images."""
-    each_alone = [str(index) for index in range(len(identities))]
-    scores = evaluate_retrieval(
-        embeddings,
-        embeddings,
-        identities,
-        identities,
-        query_cameras=each_alone,
-        gallery_cameras=each_alone,
-        protocol="market1501",
-    )
+    scores = evaluate_retrieval(embeddings, embeddings, identities, identities, leave_one_out=True)
     return float(scores.mean_average_precision)
 
 

@@ -43,7 +43,7 @@ def test_its_plan_can_be_made_where_no_board_is_needed(mode: str, catalog: Catal
     steps = [planned.step.name for planned in make_plan(configuration, open_bus(configuration)).steps]
     for line in (EXAMPLES / "README.md").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"| [{mode}.yaml]"):
-            told = re.findall(r"train|evaluate|quantize|name the people", line.split("|")[2])
+            told = re.findall(r"train|evaluate|quantize|compare|name the people", line.split("|")[2])
             assert [word.replace("name the people", "predict") for word in told] == steps
             break
     else:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import typer
 import yaml
 from pydantic import BaseModel, RootModel
 
-from reidfw_core.artifacts import RetrievalReport, TrainedModel
+from reidfw_core.artifacts import FidelityReport, RetrievalReport, TrainedModel
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.app import app
 from reidfw_core.config import read_config
@@ -24,7 +24,9 @@ from reidfw_core.config.reading import SECTION_MODELS, TOP_LEVEL
 from reidfw_core.config.sections import ListenerItem
 from reidfw_core.config.sources import SourceMap, dotted
 from reidfw_core.errors import ReidfwError
+from reidfw_core.metrics import best_threshold, embedding_fidelity
 from reidfw_core.plan.chains import CHAINS
+from reidfw_core.services.comparison import fidelity_metrics
 from reidfw_core.services.deployment import benchmark_metrics
 from reidfw_core.services.evaluation import retrieval_metrics
 from reidfw_core.services.training import training_metrics
@@ -208,11 +210,20 @@ def report(kind: str, data_name: str) -> RetrievalReport:
         rank_accuracy={1: 0.1, 5: 0.2, 10: 0.3},
         mean_average_precision=0.5,
         mean_inverse_negative_penalty=0.25,
-        num_queries=4,
-        num_gallery=8,
+        cmc=(0.1, 0.2),
+        intervals={},
+        confidence=None,
+        num_queries=2,
+        num_gallery=2,
         queries_without_match=0,
+        unmatched=(),
+        per_identity=(),
+        per_camera=(),
+        worst=(),
         metric="cosine",
-        threshold=None,
+        protocol="all",
+        options={},
+        verification=best_threshold([[1.0, 0], [0, 1.0]], [[1.0, 0], [0, 1.0]], ["a", "b"], ["a", "b"]),
         kernels="k",
         images_per_second=1.0,
     )
@@ -260,10 +271,15 @@ def test_names_of_board_results_are_told() -> None:
     assert names <= told_names()
 
 
-def test_attributes_of_an_evaluation_are_told() -> None:
-    names = {field.name for field in dataclasses.fields(RetrievalReport)} - {"model"}
-    told = set(re.findall(r"`(\w+)`", chapter(RESULTS, "### For programs: the folder `reidfw/`")))
-    assert names <= told
+def test_names_of_fidelity_are_told() -> None:
+    model = report("int", "test_set").model
+    embeddings = np.random.default_rng(0).normal(size=(20, 4))
+    compared = FidelityReport(
+        source=model, model=model, num_images=20, origin="x", scores=embedding_fidelity(embeddings, embeddings + 0.1)
+    )
+    names = set(fidelity_metrics(compared))
+    assert len(names) == 6
+    assert names <= told_names()
 
 
 def error_classes(of: type[ReidfwError] = ReidfwError) -> Iterator[type[ReidfwError]]:

@@ -34,13 +34,26 @@ PROMISED = (
     "reidfw/plan.json",
     "reidfw/environment.json",
     "reidfw/events.jsonl",
-    "reidfw/report.json",
+    "summary.json",
+    "report.html",
+    "mobilenetv1_a025_reid_distance_histogram.png",
+    "mobilenetv1_a025_reid_roc.png",
+    "mobilenetv1_a025_reid_embedding_map.png",
+    "mobilenetv1_a025_reid_retrieval_sheet.jpg",
+    "mobilenetv1_a025_reid_queries.csv",
+    "mobilenetv1_a025_reid_threshold.json",
+    "mobilenetv1_a025_reid_threshold.h",
+    "mobilenetv1_a025_fidelity.png",
     "reidfw/status.json",
 )
 
 
 def state(run: Path, name: str) -> Any:
     return json.loads((run / "reidfw" / name).read_text(encoding="utf-8"))
+
+
+def summary_of(run: Path) -> Any:
+    return json.loads((run / "summary.json").read_text(encoding="utf-8"))
 
 
 def test_every_promised_file_is_there_and_nothing_is_left_over(chain) -> None:
@@ -70,7 +83,7 @@ def test_the_log_holds_what_the_screen_showed(chain) -> None:
 
 def test_results_table_and_report_agree(chain) -> None:
     run, outcome = chain
-    metrics = state(run, "report.json")["metrics"]
+    metrics = summary_of(run)["metrics"]
     for kind in ("float", "int"):
         assert f"{metrics[f'{kind}_mAP_test_set']:.2f}" in outcome.out
         for name in ("acc_rank1", "acc_rank5", "acc_rank10", "mAP", "mINP"):
@@ -80,6 +93,7 @@ def test_results_table_and_report_agree(chain) -> None:
         "train",
         "evaluate",
         "quantize",
+        "compare",
         "evaluate_2",
     ]
 
@@ -133,7 +147,7 @@ def test_mlflow_holds_params_metrics_and_artifacts(chain) -> None:
     assert record.info.status == "FINISHED"
     assert record.info.run_name == run.name
     assert record.data.params["operation_mode"] == "chain_tqe"
-    metrics = state(run, "report.json")["metrics"]
+    metrics = summary_of(run)["metrics"]
     assert record.data.metrics["int_mAP_test_set"] == pytest.approx(metrics["int_mAP_test_set"])
     assert len(client.get_metric_history(record.info.run_id, "val_mAP")) == 2
     assert any("stm32ai_main.log" in artifact.path for artifact in _artifacts(client, record.info.run_id))
@@ -157,8 +171,8 @@ def test_evaluation_of_a_saved_model_repeats_the_chains_score(chain, reidfw, tin
     )
     assert outcome.code == 0, outcome.text
     kind = "int" if name.endswith("tflite") else "float"
-    again = state(_only_run(Path.cwd()), "report.json")["metrics"]
-    first = state(run, "report.json")["metrics"]
+    again = summary_of(_only_run(Path.cwd()))["metrics"]
+    first = summary_of(run)["metrics"]
     assert again[f"{kind}_mAP_test_set"] == pytest.approx(first[f"{kind}_mAP_test_set"], abs=0.01)
 
 
@@ -175,7 +189,7 @@ def test_chain_eqe_with_int8_output(chain, reidfw, tiny_config) -> None:
         "general.num_threads_tflite=2",
     )
     assert outcome.code == 0, outcome.text
-    metrics = state(_only_run(Path.cwd()), "report.json")["metrics"]
+    metrics = summary_of(_only_run(Path.cwd()))["metrics"]
     assert abs(metrics["int_mAP_test_set"] - metrics["float_mAP_test_set"]) < 15
 
 

@@ -23,7 +23,7 @@ def onnx_layer_errors(
 ) -> tuple[LayerError, ...]:
     """Runs both models on the images and compares the activations that the quantized one rounds.
 
-    An activation ``T`` of the float model is, in the QDQ model, what DequantizeLinear gives for QuantizeLinear of ``T``.
+    An activation ``T`` of the float model is, in the QDQ model, DequantizeLinear of QuantizeLinear of ``T``.
 
     Args:
         model: the float model at the opset of the quantized one.

@@ -3,7 +3,7 @@
 from reidfw_core.config.sections.base import AsWritten, NamesFile, OpenSection, Section
 from reidfw_core.config.sections.boards import AppSection, BenchmarkingSection, DeploymentSection, HardwareSetup
 from reidfw_core.config.sections.dataset import DatasetSection
-from reidfw_core.config.sections.evaluation import EvaluationSection, PredictionSection
+from reidfw_core.config.sections.evaluation import EvaluationSection, PredictionSection, Rerank
 from reidfw_core.config.sections.general import GeneralSection
 from reidfw_core.config.sections.model import ModelSection
 from reidfw_core.config.sections.preprocessing import (
@@ -43,6 +43,7 @@ __all__ = [
     "PredictionSection",
     "PreprocessingSection",
     "QuantizationSection",
+    "Rerank",
     "Rescaling",
     "Resizing",
     "RunConfig",

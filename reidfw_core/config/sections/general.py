@@ -31,5 +31,6 @@ class GeneralSection(Section):
     """Show figures on the screen; they are written to files in any case. Defaults to True."""
     gpu_memory_limit: Annotated[Number, Field(gt=0)] | None = None
     """Upper limit of the first GPU's memory that TensorFlow may use, in GBytes. Unlimited by default."""
-    num_threads_tflite: PositiveInt = 1
-    """Threads of the TensorFlow Lite interpreter. Defaults to 1."""
+    num_threads_tflite: PositiveInt | None = None
+    """Threads that run a TensorFlow Lite or ONNX model. One for each processor core by default; the embeddings are the
+    same with any number."""

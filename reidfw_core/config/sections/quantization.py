@@ -26,6 +26,11 @@ class QuantizationSection(OpenSection):
     """Component that quantizes. Required."""
     export_dir: Annotated[str, AfterValidator(in_run_dir())] = "quantized_models"
     """Folder of quantized models, inside the run directory. Defaults to ``quantized_models``."""
+    compare_on: str | None = "host"
+    """What runs the float and the quantized model to compare their embeddings; None leaves that out. Defaults to
+    ``host``."""
+    compare_images: PositiveInt = 256
+    """Images with which they are compared. Defaults to 256."""
     quantization_type: Annotated[Literal["PTQ"], BeforeValidator(_upper)] | None = None
     """``PTQ``, post-training quantization, is the only kind."""
     quantization_input_type: IoType | None = None

@@ -84,7 +84,8 @@ def test_the_components_of_the_document(read: Read, document: str) -> None:
     assert components.prediction_target is None
     assert [bound.name for bound in components.listeners] == ["mlflow"]
     assert components.listeners[0].component.params.uri == "./tf/src/experiments_outputs/mlruns"
-    assert len(list(components.all())) == 12
+    assert components.comparison_target.name == "host"
+    assert len(list(components.all())) == 13
 
 
 DEPLOYMENT = """\

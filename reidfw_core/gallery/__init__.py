@@ -1,0 +1,1 @@
+"""A gallery of known identities, embedded once and searched many times."""

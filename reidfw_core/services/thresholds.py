@@ -1,0 +1,49 @@
+"""The threshold between same and unknown: a number, or the file that an evaluation wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from reidfw_core.errors import DataError
+from reidfw_core.files import file_digest
+
+
+def read_threshold(value: float | Path | None, metric: str, model: Path) -> float | None:
+    """The largest distance that counts as the same identity.
+
+    Args:
+        value: the distance itself, the path of a ``..._reid_threshold.json``, or None.
+        metric: the distance that it will be compared with.
+        model: the model whose embeddings are compared.
+
+    Raises:
+        DataError: an unusable file, or one of another distance or another model.
+    """
+    if value is None or isinstance(value, float | int):
+        return value
+    path = Path(value).expanduser()
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise DataError(
+            f"{path} cannot be read as a threshold file: {cause}",
+            hint="Give a distance, or the ..._reid_threshold.json of an evaluation.",
+        ) from cause
+    threshold = facts.get("threshold") if isinstance(facts, dict) else None
+    if not isinstance(threshold, float | int) or not math.isfinite(threshold):
+        raise DataError(f"{path} holds no threshold", hint="Give the ..._reid_threshold.json of an evaluation.")
+    if facts.get("distance") != metric:
+        raise DataError(
+            f"{path} holds a threshold for the {facts.get('distance')} distance; this one is {metric}",
+            hint=f"Set reid_distance_metric to {facts.get('distance')}, or evaluate with {metric}.",
+        )
+    digest = facts.get("model_sha256")
+    if digest is not None and digest != file_digest(model):
+        raise DataError(
+            f"{path} belongs to another model: {facts.get('model')} (SHA-256 {str(digest)[:12]}...), not "
+            f"{model.name} ({file_digest(model)[:12]}...)",
+            hint=f"Evaluate {model.name}, or give the number itself ({threshold:.4f}) to use it all the same.",
+        )
+    return float(threshold)
