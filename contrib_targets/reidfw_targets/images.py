@@ -62,12 +62,15 @@ def image_input(dimensions: Sequence[int | str | None], name: str, *, prefer: La
 
 
 def embedding_dim(dimensions: Sequence[int | str | None], name: str) -> int:
-    """Length D of an output of dimensions (batch, D).
+    """Length D of an output of dimensions (batch, D), or (batch, 1, 1, D) or (batch, D, 1, 1) after a global pooling.
 
     Raises:
         DataError: the output is something else; for a feature map the message says what is missing.
     """
-    last = dimensions[-1] if len(dimensions) == 2 else None
+    sizes = list(dimensions[1:])
+    if len(sizes) == 3 and sizes.count(1) >= 2:  # a map of one pixel
+        sizes = [next((size for size in sizes if size != 1), 1)]
+    last = sizes[0] if len(sizes) == 1 else None
     if not isinstance(last, int) or last < 1:
         shown = ", ".join(str(size) for size in dimensions)
         hint = "Add global average pooling at its end." if len(dimensions) == 4 else None

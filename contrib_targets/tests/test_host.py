@@ -349,8 +349,8 @@ def test_the_computer_describes_itself():
 @pytest.mark.parametrize(
     ("name", "numeric", "shape", "embedding_dim"),
     [
-        ("vww_96_int8.tflite", "int8", (96, 96, 3), 2),
-        ("mobilenet_v1_0.25_128_quant.tflite", "uint8", (128, 128, 3), 1001),
+        ("vww_96_int8.tflite", "int8", (96, 96, 3), 256),
+        ("mobilenet_v1_0.25_128_quant.tflite", "uint8", (128, 128, 3), 256),
         ("vww_96.h5", "float32", (96, 96, 3), 256),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 from reidfw_core.errors import DataError
 from reidfw_core.files import write_text
 from reidfw_core.report.chart import Curve, rank_chart
-from reidfw_core.report.formatting import chosen_options, flattened, plain
+from reidfw_core.report.formatting import chosen_options, flattened, number_format, plain
 from reidfw_core.report.rendering import render
 from reidfw_core.report.summary import (
     BenchmarkSummary,
@@ -141,7 +141,7 @@ def _row(run: str, summary: Summary, model: ModelSummary, evaluation: Evaluation
         "run": run,
         "model": model.name,
         "kind": evaluation.kind if evaluation else None,
-        "numbers": model.format.rsplit("/", 1)[-1],
+        "numbers": number_format(model.format, evaluation.kind if evaluation else None),
         "data": evaluation.data if evaluation else None,
         "mAP": mean.value,
         "mAP_low": mean.low,

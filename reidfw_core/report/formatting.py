@@ -79,10 +79,23 @@ def moment(text: str) -> str:
     return f"{read.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if read.tzinfo else f"{read:%Y-%m-%d %H:%M}"
 
 
+def number_format(model_format: str, kind: str | None) -> str:
+    """In what numbers a model computes: ``int8`` for ``tflite/int8``, ``float`` where its format leaves it open.
+
+    Args:
+        model_format: the format of the model file.
+        kind: ``float``, ``int`` or None where that is not known.
+    """
+    numbers = model_format.rpartition("/")[2] if "/" in model_format else ""
+    if numbers in {"", "*"}:
+        return {"float": "float", "int": "quantized"}.get(kind or "", "any numbers")
+    return numbers
+
+
 def rate_percent(rate: str) -> str:
-    """The rate ``"0.01"`` as ``1 %``; as it is where it is no number."""
+    """The rate ``"0.01"`` as ``1 %``, which does not break; as it is where it is no number."""
     try:
-        return f"{100 * float(rate):g} %"
+        return f"{100 * float(rate):g}\u00a0%"
     except ValueError:
         return rate
 

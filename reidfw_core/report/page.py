@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidfw_core.files import write_text
-from reidfw_core.report.formatting import compact, decimal, flattened, interval, kibibytes, plain, whole
+from reidfw_core.report.formatting import compact, decimal, flattened, interval, kibibytes, number_format, plain, whole
 from reidfw_core.report.pictures import Picture, load_pictures
 from reidfw_core.report.rendering import render
 from reidfw_core.report.summary import (
@@ -92,8 +92,10 @@ def report_html(summary: Summary, run_dir: Path) -> str:
     """The page as text. Pictures are read from ``run_dir``."""
     import yaml
 
-    titles = {step.key: step.title for step in summary.steps}
     models = evaluation_labels(summary.evaluations)
+    titles = {step.key: step.title for step in summary.steps}
+    for label, evaluation in zip(models, summary.evaluations, strict=True):
+        titles[evaluation.step] = f"Evaluation of {label}"
     return render(
         "report.html",
         {
@@ -135,8 +137,7 @@ def evaluation_labels(evaluations: Sequence[EvaluationSummary]) -> list[str]:
 
 
 def _numbers(evaluation: EvaluationSummary) -> str:
-    """``float32`` or ``int8``: in what numbers the model computes."""
-    return evaluation.model.format.rsplit("/", 1)[-1]
+    return number_format(evaluation.model.format, evaluation.kind)
 
 
 def key_figures(summary: Summary) -> list[Tile]:

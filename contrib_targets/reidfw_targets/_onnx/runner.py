@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import onnx
 import onnxruntime
 
 from reidfw_core.api import DataError, ModelFormat
+from reidfw_targets._onnx.graph import cut_classifier
 from reidfw_targets.images import checked_batch, embedding_dim, image_input, single
+
+logger = logging.getLogger(__name__)
 
 MAX_BATCH = 32
 """Images in one call of a model whose batch may vary."""
@@ -69,9 +73,8 @@ class OnnxRunner:
         embeddings = np.empty((len(images), self.embedding_dim), np.float32)
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
-            (embeddings[start : start + len(batch)],) = self._session.run(
-                None, {self._input_name: self._image.arrange(batch)}
-            )
+            (found,) = self._session.run(None, {self._input_name: self._image.arrange(batch)})
+            embeddings[start : start + len(batch)] = found.reshape(len(batch), -1)
         return embeddings
 
     def close(self) -> None:
@@ -95,7 +98,13 @@ def open_onnx_runner(path: Path, num_threads: int) -> OnnxRunner:
     options.log_severity_level = 3
     try:
         model = onnx.load(path)
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        cut = cut_classifier(model)
+        source: str | bytes = str(path)
+        if cut is not None:
+            model, removed = cut
+            source = model.SerializeToString()
+            logger.info("%s is a classifier: embedding taken before %s", path.name, ", ".join(removed))
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as cause:  # protobuf's and ONNX Runtime's own errors, which share no base class
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise DataError(f"{path} cannot be opened as an ONNX model: {reason}") from cause

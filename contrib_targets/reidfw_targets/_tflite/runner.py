@@ -12,13 +12,11 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from reidfw_core.api import DataError, ModelFormat, native_stderr_to_log
+from reidfw_targets._tflite.graph import cut_classifier, read_model
 from reidfw_targets._tflite.numbers import TensorNumbers, number_format
 from reidfw_targets.images import ImageInput, checked_batch, embedding_dim, image_input, single
 
 logger = logging.getLogger(__name__)
-
-_IDENTIFIER = b"TFL3"
-"""Bytes 4 to 7 of a TensorFlow Lite file."""
 
 
 class TfliteRunner:
@@ -80,7 +78,7 @@ class TfliteRunner:
             arranged = self._image.arrange(image[np.newaxis])
             interpreter.set_tensor(self._input_index, self._input_numbers.encode(arranged))
             interpreter.invoke()
-            embedding[:] = self._output_numbers.decode(interpreter.get_tensor(self._output_index))[0]
+            embedding[:] = self._output_numbers.decode(interpreter.get_tensor(self._output_index)).reshape(-1)
 
 
 def open_tflite_runner(path: Path, num_threads: int) -> TfliteRunner:
@@ -93,17 +91,19 @@ def open_tflite_runner(path: Path, num_threads: int) -> TfliteRunner:
     Raises:
         DataError: the file is not a TensorFlow Lite model, damaged, or not one from one image to one embedding.
     """
-    with path.open("rb") as file:
-        if file.read(8)[4:] != _IDENTIFIER:
-            raise DataError(f"{path} is not a TensorFlow Lite file")
+    content = path.read_bytes()
+    cut = cut_classifier(read_model(path))
+    if cut is not None:
+        content, removed = cut
+        logger.info("%s is a classifier: embedding taken before %s", path.name, ", ".join(removed))
     with native_stderr_to_log(logger):
-        interpreters = [_open_interpreter(path) for _ in range(num_threads)]
-    return TfliteRunner(interpreters, number_format(path.read_bytes()), str(path))
+        interpreters = [_open_interpreter(path, content) for _ in range(num_threads)]
+    return TfliteRunner(interpreters, number_format(content), str(path))
 
 
-def _open_interpreter(path: Path) -> Any:
+def _open_interpreter(path: Path, content: bytes) -> Any:
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        interpreter = Interpreter(model_content=content, num_threads=1)
         inputs = interpreter.get_input_details()
         if len(inputs) == 1 and len(inputs[0]["shape"]) == 4 and inputs[0]["shape"][0] != 1:
             interpreter.resize_tensor_input(inputs[0]["index"], [1, *inputs[0]["shape"][1:]])
