@@ -27,7 +27,7 @@ class TensorNumbers:
     scale: float
     zero_point: int
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
+    def encode(self, values: np.ndarray, workspace: np.ndarray | None = None) -> np.ndarray:
         """Real numbers as the tensor wants them: rounded to the nearest integer and clipped to its type.
 
         Halves go up, also those that float arithmetic missed by a hair. With pixels rescaled to [-1, 1] and the
@@ -36,6 +36,8 @@ class TensorNumbers:
 
         Args:
             values: float32, any shape.
+            workspace: float32 of the same shape that is overwritten: large temporaries, made anew for each image, would
+                let threads wait for each other's memory.
 
         Returns:
             Array of the same shape and the tensor's type.
@@ -43,8 +45,11 @@ class TensorNumbers:
         if self.scale == 0:
             return values.astype(self.dtype, copy=False)
         limits = np.iinfo(self.dtype)
-        integers = np.floor(values / np.float32(self.scale) + np.float32(self.zero_point + 0.5 + _TIE_TOLERANCE))
-        return np.clip(integers, limits.min, limits.max).astype(self.dtype)
+        integers = np.divide(values, np.float32(self.scale), out=workspace)
+        integers += np.float32(self.zero_point + 0.5 + _TIE_TOLERANCE)
+        np.floor(integers, out=integers)
+        encoded: np.ndarray = np.clip(integers, limits.min, limits.max, out=integers).astype(self.dtype)
+        return encoded
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """The real numbers that a tensor's values stand for, float32, same shape."""

@@ -57,11 +57,11 @@ class TfliteRunner:
         """
         images = checked_batch(images, self.input_shape)
         embeddings = np.empty((len(images), self.embedding_dim), np.float32)
-        parts = np.array_split(np.arange(len(images)), len(self._interpreters))
+        bounds = np.linspace(0, len(images), len(self._interpreters) + 1).astype(int)
         jobs = [
-            self._pool.submit(self._embed_part, interpreter, images[part], embeddings[part[0] : part[-1] + 1])
-            for interpreter, part in zip(self._interpreters, parts, strict=True)
-            if len(part)
+            self._pool.submit(self._embed_part, interpreter, images[start:end], embeddings[start:end])
+            for interpreter, start, end in zip(self._interpreters, bounds[:-1], bounds[1:], strict=True)
+            if start < end
         ]
         for job in jobs:
             job.result()
@@ -74,9 +74,11 @@ class TfliteRunner:
 
     def _embed_part(self, interpreter: Any, images: np.ndarray, embeddings: np.ndarray) -> None:
         """Writes the embeddings of ``images`` (n, H, W, C) to ``embeddings`` (n, D), image by image."""
+        workspace: np.ndarray | None = None
         for image, embedding in zip(images, embeddings, strict=True):
             arranged = self._image.arrange(image[np.newaxis])
-            interpreter.set_tensor(self._input_index, self._input_numbers.encode(arranged))
+            workspace = np.empty_like(arranged) if workspace is None else workspace
+            interpreter.set_tensor(self._input_index, self._input_numbers.encode(arranged, workspace))
             interpreter.invoke()
             embedding[:] = self._output_numbers.decode(interpreter.get_tensor(self._output_index)).reshape(-1)
 
