@@ -72,6 +72,7 @@ class TrainedModel:
         num_identities: identities in the training set.
         seconds: wall time of the training loop.
         validation: loss and accuracy of the best model on the validation set.
+        figures: pictures that were drawn.
     """
 
     embedding_model: ModelFile
@@ -81,6 +82,7 @@ class TrainedModel:
     num_identities: int
     seconds: float
     validation: Mapping[str, float] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -412,12 +412,12 @@ def _save_best(
         copy = Path(inp.training.trained_model_path)
         with atomic_path(copy) as temporary:
             shutil.copyfile(embedding, temporary)
-    curves = ctx.run_dir / "training_curves.png"
-    draw_training_curves(history, curves)
+    curves = ctx.figure("training_curves.png", "training curves")
+    draw_training_curves(history, curves.path, svg_path=curves.svg)
     for path, description in (
         (classification, "best model with classifier"),
         (embedding, "best model, image to embedding"),
-        (curves, "training curves"),
+        (curves.path, curves.title),
     ):
         ctx.bus.tell("artifact_saved", path=path, description=description)
     name = inp.backbone.name if inp.backbone else inp.start.name if inp.start else "model"
@@ -433,6 +433,7 @@ def _save_best(
         num_identities=len(inp.data.train.identity_names),
         seconds=seconds,
         validation=dict(validation),
+        figures=(curves,),
     )
 
 
