@@ -93,6 +93,8 @@ def test_commands_and_their_options_exist(text: str) -> None:
     for line in re.findall(r"(?:^|&& )reidfw (.*)$", text.replace("\\\n", " "), re.MULTILINE):
         words = line.partition("#")[0].split()
         command = commands()[words[0]]
+        if hasattr(command, "commands"):  # a group such as `reidfw gallery`
+            command = command.commands[words[1]]
         assert {word for word in words if re.match(r"--?[a-z]", word)} <= options(command)
 
 
