@@ -108,6 +108,8 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
         current = gives or current
     _check_instances(configuration)
     _check_input(configuration)
+    if any(planned.step.name == "evaluate" for planned in steps):
+        _check_evaluation(configuration, available)
     return Plan(operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available, index), notes=tuple(notes))
 
 
@@ -246,6 +248,21 @@ def _check_instances(configuration: Configuration) -> None:
                 f"training.instances_per_identity is {training.instances_per_identity}, but the loss "
                 f"'{bound.component.name}' needs at least {needed} images of each identity in a batch"
             )
+
+
+def _check_evaluation(configuration: Configuration, available: Sequence[Role]) -> None:
+    """Options that the data cannot serve, found before hours of training."""
+    section = configuration.config.evaluation
+    if section is None:
+        return
+    if not {"test_query", "test_gallery"} <= set(available):
+        for name in ("rerank", "multi_query"):
+            if getattr(section, name):
+                raise PlanError(
+                    f"evaluation.{name} needs query images apart from the gallery; without test images each image is "
+                    "compared with all others",
+                    hint="Give dataset.test_query_path and dataset.test_gallery_path.",
+                )
 
 
 def _check_input(configuration: Configuration) -> None:

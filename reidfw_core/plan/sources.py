@@ -90,6 +90,8 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
         _check_overlap(artifacts[RetrievalData])
     elif validation is not None:
         artifacts[RetrievalData] = RetrievalData(name="validation_set", query=validation, gallery=validation)
+    if "evaluate" in steps and RetrievalData in artifacts:
+        _check_cameras(artifacts[RetrievalData], configuration)
     if "quantize" in steps:
         role: Role = "quantization" if "quantization" in samples else "training"
         chosen = samples["quantization"] if role == "quantization" else whole_train
@@ -110,6 +112,19 @@ def _check_training_set(train: Samples) -> None:
         raise DataError(
             f"The training set in {train.root} has a single identity, '{train.identity_names[0]}'",
             hint="The identity is the part of a file name before the first underscore; two or more are needed.",
+        )
+
+
+def _check_cameras(data: RetrievalData, configuration: Configuration) -> None:
+    section = configuration.config.evaluation
+    if section is None or section.protocol not in ("market1501", "veri"):
+        return
+    unknown = [one.role for one in (data.query, data.gallery) if one.cameras is None]
+    if unknown:
+        raise DataError(
+            f"evaluation.protocol: {section.protocol} needs the camera of each image; unknown for: "
+            f"{' and '.join(dict.fromkeys(unknown))}",
+            hint="Choose a dataset.reader that knows cameras (reidfw list datasets), or evaluation.protocol: all.",
         )
 
 

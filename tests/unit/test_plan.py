@@ -81,3 +81,20 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(reidfw, tiny_config, tmp_p
     for word in ("train", "evaluate", "quantize", "evaluate_2", "TFlite_converter", "keras/float32", "tflite/int8"):
         assert word in outcome.out
     assert [path.name for path in tmp_path.iterdir()] == [tiny_config.name]
+
+
+def test_an_evaluation_that_the_data_cannot_serve_is_refused_before_the_first_epoch(reidfw, tiny_config) -> None:
+    outcome = reidfw("run", tiny_config, "+evaluation.protocol=veri")
+    assert outcome.code == 2, outcome.text
+    assert "veri needs the camera of each image" in outcome.text
+    assert "Epoch" not in outcome.text
+    outcome = reidfw(
+        "run",
+        tiny_config,
+        "--dry-run",
+        "+evaluation.rerank=True",
+        "~dataset.test_query_path",
+        "~dataset.test_gallery_path",
+    )
+    assert outcome.code == 2, outcome.text
+    assert "evaluation.rerank needs query images" in outcome.text
