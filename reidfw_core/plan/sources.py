@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reidfw_core.artifacts import CalibrationData, PredictionData, RetrievalData, TrainingData
 from reidfw_core.bus import HookBus
 from reidfw_core.errors import DataError
+from reidfw_core.files import file_digest
 from reidfw_core.imaging.files import bad_images_error, decode_image_fully, find_bad_images, sniff_image
 from reidfw_core.plan.planner import Plan
 from reidfw_core.sampling.splits import choose_calibration, split_by_identity, split_by_image
@@ -88,6 +89,7 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
             name="test_set", query=samples["test_query"], gallery=samples["test_gallery"]
         )
         _check_overlap(artifacts[RetrievalData])
+        _warn_of_copies(artifacts[RetrievalData])
     elif validation is not None:
         artifacts[RetrievalData] = RetrievalData(name="validation_set", query=validation, gallery=validation)
     if "evaluate" in steps and RetrievalData in artifacts:
@@ -134,3 +136,35 @@ def _check_overlap(data: RetrievalData) -> None:
             "No query image has an image of its identity in the gallery",
             hint=f"Query: {data.query.root}; gallery: {data.gallery.root}. Their file names must share identities.",
         )
+
+
+def _warn_of_copies(data: RetrievalData) -> None:
+    """Query images that lie in the gallery too find themselves, which flatters every score."""
+    sizes: dict[int, list[Path]] = {}
+    for path in data.gallery.paths:
+        sizes.setdefault(path.stat().st_size, []).append(path)
+    copies: list[tuple[Path, Path]] = []
+    digests: dict[Path, str] = {}
+    for query in data.query.paths:
+        candidates = sizes.get(query.stat().st_size, [])  # only files of equal size need to be read
+        if candidates:
+            wanted = file_digest(query)
+            found = next((one for one in candidates if _digest(one, digests) == wanted), None)
+            if found is not None:
+                copies.append((query, found))
+    if copies:
+        query, twin = copies[0]
+        logger.warning(
+            "%d of %d query images are in the gallery too, for example %s (there: %s): they find themselves, and all "
+            "scores are too good",
+            len(copies),
+            len(data.query),
+            query.name,
+            twin,
+        )
+
+
+def _digest(path: Path, known: dict[Path, str]) -> str:
+    if path not in known:
+        known[path] = file_digest(path)
+    return known[path]

@@ -223,6 +223,17 @@ def test_a_gallery_smaller_than_ten_and_images_of_mixed_sizes(chain, reidfw, tin
     assert len(found["cmc"]) == 3
 
 
+def test_query_images_that_lie_in_the_gallery_are_warned_of(chain, reidfw, tiny_config, tiny_data, tmp_path) -> None:
+    run, _ = chain
+    shutil.copytree(tiny_data / "gallery", tmp_path / "gallery")
+    copied = sorted((tiny_data / "query").glob("*.jpg"))[0]
+    shutil.copy(copied, tmp_path / "gallery" / f"{copied.stem}_again.jpg")
+    outcome = reidfw("run", tiny_config, *evaluation(run, "e"), f"dataset.test_gallery_path={tmp_path / 'gallery'}")
+    assert outcome.code == 0, outcome.text
+    assert f"1 of 8 query images are in the gallery too, for example {copied.name}" in outcome.text
+    assert "too good" not in chain[1].text
+
+
 def test_query_and_gallery_swapped_still_tells_the_truth(chain, reidfw, tiny_config, tiny_data) -> None:
     run, _ = chain
     outcome = reidfw(
