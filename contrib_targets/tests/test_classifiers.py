@@ -88,6 +88,76 @@ def test_a_classifier_is_cut_and_said(head, kind, tmp_path, caplog) -> None:
     np.testing.assert_allclose(found, expected, atol=0.03 if kind == "int8" else 1e-4)
 
 
+def onnx_classifier(path: Path, head: str) -> Path:
+    """A file as PyTorch writes them: channels first, a pooled map of one pixel, then the head."""
+    onnx = pytest.importorskip("onnx")
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    rng = np.random.default_rng(3)
+    weights = {"kernel": (12, 3, 3, 3), "matrix": (12, 5), "bias": (5,), "pixel": (5, 12, 1, 1)}
+    body = [("Conv", "image kernel", "map"), ("Relu", "map", "positive"), ("GlobalAveragePool", "positive", "pooled")]
+    heads = {
+        "gemm": [
+            ("Flatten", "pooled", "flat"),
+            ("Dropout", "flat", "kept"),
+            ("Gemm", "kept matrix bias", "logits"),
+            ("Identity", "logits", "same"),
+            ("Softmax", "same", "out"),
+        ],
+        "matmul": [
+            ("Flatten", "pooled", "flat"),
+            ("MatMul", "flat matrix", "product"),
+            ("Add", "bias product", "logits"),
+            ("Sigmoid", "logits", "out"),
+        ],
+        "conv": [("Conv", "pooled pixel", "scores"), ("Flatten", "scores", "logits"), ("Softmax", "logits", "out")],
+        "none": [("Identity", "pooled", "out")],
+    }
+    nodes = [*body, *heads[head]]
+    used = {name for _, inputs, _ in nodes for name in inputs.split()}
+    graph = make.make_graph(
+        [make.make_node(kind_of, inputs.split(), [output]) for kind_of, inputs, output in nodes],
+        head,
+        [make.make_tensor_value_info("image", kind, ["N", 3, *SHAPE[:2]])],
+        [make.make_tensor_value_info("out", kind, None)],
+        [
+            onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+            for name, shape in weights.items()
+            if name in used
+        ],
+    )
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["float", "qdq"])
+@pytest.mark.parametrize("head", ["gemm", "matmul", "conv"])
+def test_an_onnx_classifier_as_pytorch_writes_it(head, quantized, tmp_path, caplog) -> None:
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    path = onnx_classifier(tmp_path / "float.onnx", head)
+    plain = opened(onnx_classifier(tmp_path / "plain.onnx", "none"))  # the same random weights, without a head
+    if quantized:
+
+        class Reader(quantization.CalibrationDataReader):
+            def __init__(self) -> None:
+                self._images = iter(images(20))
+
+            def get_next(self):
+                image = next(self._images, None)
+                return None if image is None else {"image": image[np.newaxis].transpose(0, 3, 1, 2)}
+
+        quantization.quantize_static(path, tmp_path / "qdq.onnx", Reader())
+        path = tmp_path / "qdq.onnx"
+    with caplog.at_level(logging.INFO):
+        runner = opened(path)
+    assert f"{path.name} is a classifier: embedding taken before" in caplog.text
+    assert (runner.input_shape, runner.embedding_dim) == (SHAPE, 12)
+    assert runner.format.numeric == ("int8_qdq" if quantized else "float32")
+    expected = plain.embed(images())
+    np.testing.assert_allclose(runner.embed(images()), expected, atol=0.05 * expected.max() if quantized else 1e-6)
+    runner.close()
+    plain.close()
+
+
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
 def test_a_linear_layer_at_the_end_is_an_embedding(kind, tmp_path, caplog) -> None:
     model, _ = network("linear")

@@ -54,7 +54,7 @@ class OnnxRunner:
         self.input_shape = self._image.shape
         self.embedding_dim = embedding_dim(outputs[0].shape, name)
         self.format = ModelFormat("onnx", numeric)
-        self.kernels = f"ONNX Runtime {onnxruntime.__version__}"
+        self.kernels = f"ONNX Runtime {onnxruntime.__version__} ({', '.join(session.get_providers())})"
         fixed = inputs[0].shape[0]
         if isinstance(fixed, int) and fixed != 1:
             raise DataError(f"{name} takes {fixed} images at once; a ReID model takes one, or any number")
@@ -102,20 +102,31 @@ def open_onnx_runner(path: Path, num_threads: int) -> OnnxRunner:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is in the exceptions too
     try:
         model = onnx.load(path)
+        if not any(opset.domain in ("", "ai.onnx") for opset in model.opset_import):
+            raise ValueError("it does not tell the version of its operators")
         cut = cut_classifier(model)
         source: str | bytes = str(path)
         if cut is not None:
             model, removed = cut
             source = model.SerializeToString()
             logger.info("%s is a classifier: embedding taken before %s", path.name, ", ".join(removed))
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
+        runner = OnnxRunner(session, number_format(model), str(path), num_threads)
+        runner.embed(np.zeros((1, *runner.input_shape), np.float32))  # some damage shows only here
+    except DataError:
+        raise
     except Exception as cause:  # protobuf's and ONNX Runtime's own errors, which share no base class
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise DataError(f"{path} cannot be opened as an ONNX model: {reason}") from cause
-    return OnnxRunner(session, number_format(model), str(path), num_threads)
+        raise DataError(
+            f"{path} cannot be opened as an ONNX model: {reason}",
+            hint="The file may be cut off, or use operators that ONNX Runtime does not know.",
+        ) from cause
+    return runner
 
 
 def number_format(model: onnx.ModelProto) -> str:

@@ -25,22 +25,19 @@ def read_model(path: Path) -> Any:
     """The file as a ``ModelT`` tree; reading all of it shows whether it is whole.
 
     Raises:
-        DataError: it is no TensorFlow Lite file, cut off, or has not one graph.
+        DataError: it is no TensorFlow Lite file, or it is cut off or damaged.
     """
     content = path.read_bytes()
     if content[4:8] != _IDENTIFIER:
         raise DataError(f"{path} is not a TensorFlow Lite file")
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-        graphs = len(model.subgraphs)
         _check_indices(model)
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, MemoryError) as cause:
         raise DataError(
             f"{path} cannot be opened as a TensorFlow Lite model: its structure is damaged",
             hint="The file may be cut off; copy or make it again.",
         ) from cause
-    if graphs != 1:
-        raise DataError(f"{path} has {graphs} graphs; a ReID model has one")
     return model
 
 
@@ -80,17 +77,22 @@ def cut_classifier(model: Any) -> tuple[bytes, tuple[str, ...]] | None:
 
 
 def _check_indices(model: Any) -> None:
-    """Raises IndexError where an operator names a tensor, a buffer or a code that is not there."""
+    """Raises IndexError, TypeError or ValueError where an operator or a graph refers to what is not there."""
     for graph in model.subgraphs:
         count = len(graph.tensors)
+        if any(not 0 <= int(index) < count for index in (*graph.inputs, *graph.outputs)):
+            raise IndexError("the graph names a tensor that is not there")
         for operator in graph.operators:
             model.operatorCodes[operator.opcodeIndex]
-            outputs = [] if operator.outputs is None else operator.outputs
-            inputs = [] if operator.inputs is None else operator.inputs
-            if any(not -1 <= int(index) < count for index in (*inputs, *outputs)):
+            if operator.inputs is None:
+                operator.inputs = np.empty(0, np.int32)
+            if any(not -1 <= int(index) < count for index in (*operator.inputs, *operator.outputs)):
                 raise IndexError("an operator names a tensor that is not there")
         for tensor in graph.tensors:
             model.buffers[tensor.buffer]
+            if tensor.name is not None:
+                tensor.name.decode()
+    model.subgraphs[0]
 
 
 def _code(model: Any, operator: Any) -> int:
@@ -100,8 +102,12 @@ def _code(model: Any, operator: Any) -> int:
 
 def _behind(model: Any, makers: dict[int, Any], tensor: int, passed: frozenset[int]) -> int:
     """The tensor from which ``tensor`` is made by operators of the kinds ``passed`` alone."""
+    seen = {tensor}
     while tensor in makers and _code(model, makers[tensor]) in passed:
         tensor = int(makers[tensor].inputs[0])
+        if tensor in seen:  # a damaged file; the interpreter will refuse it
+            break
+        seen.add(tensor)
     return tensor
 
 
