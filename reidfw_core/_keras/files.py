@@ -35,6 +35,11 @@ def load_embedding_model(path: Path) -> keras.Model:
     """
     if not path.is_file():
         raise DataError(f"There is no model file {path}")
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path} is not a .keras file, or it is cut off",
+            hint="Give a complete file; a model in HDF5 format ends in .h5.",
+        )
     try:
         _import_plugin_layers(path)
         model = keras.models.load_model(path, custom_objects=_LEGACY_LAYERS, compile=False)

@@ -166,24 +166,30 @@ def gallery_build(
     model: Model,
     arguments: Preprocessing = None,
     flip: Flip = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a gallery that is there.")] = False,
     debug: Debug = False,
 ) -> None:
     """Embed a folder of known identities and write the gallery."""
     from reidfw_core.cli import gallery as command
 
     with reporting_errors(debug):
-        command.build(index, images, model, arguments or [], flip=flip)
+        command.build(index, images, model, arguments or [], flip=flip, overwrite=overwrite)
 
 
 @gallery_app.command("add")
 def gallery_add(
-    index: Index, images: Images, arguments: Preprocessing = None, model: SameModel = None, debug: Debug = False
+    index: Index,
+    images: Images,
+    arguments: Preprocessing = None,
+    model: SameModel = None,
+    relabel: Annotated[bool, typer.Option("--relabel", help="Let known images get another identity.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Add images; those that are in the gallery already are replaced."""
     from reidfw_core.cli import gallery as command
 
     with reporting_errors(debug):
-        command.add(index, images, model, arguments or [])
+        command.add(index, images, model, arguments or [], relabel=relabel)
 
 
 @gallery_app.command("search")

@@ -24,22 +24,30 @@ from reidfw_core.gallery.index import (
     added,
     check_model,
     load_index,
+    relabelled,
     removed,
     save_index,
 )
 from reidfw_core.services.thresholds import read_threshold
 
 
-def build(index: Path, images: Path, model: Path, arguments: Sequence[str], *, flip: bool) -> None:
-    """Embeds a folder of known identities and writes the gallery; one that is there is replaced, and it is said.
+def build(
+    index: Path, images: Path, model: Path, arguments: Sequence[str], *, flip: bool, overwrite: bool = False
+) -> None:
+    """Embeds a folder of known identities and writes the gallery; an existing file is replaced only on demand.
 
     Raises:
         DataError: unusable images or model.
-        StorageError: the folder of ``index`` does not exist.
+        StorageError: the folder of ``index`` does not exist, or the file exists already.
     """
     folder = index.expanduser().absolute().parent
     if not folder.is_dir():
         raise StorageError(f"There is no folder {folder} to write {index.name} to")
+    if index.expanduser().exists() and not overwrite:
+        raise StorageError(
+            f"{index} exists already",
+            hint=f"To put more images into it: reidfw gallery add {index} FOLDER. To replace it: --overwrite.",
+        )
     with opened_model(model, images, arguments) as opened:
         found = opened.embed(images, "prediction_gallery", flip=flip)
         width = found.embeddings.shape[1]
@@ -64,17 +72,27 @@ def build(index: Path, images: Path, model: Path, arguments: Sequence[str], *, f
     )
 
 
-def add(index: Path, images: Path, model: Path | None, arguments: Sequence[str]) -> None:
+def add(index: Path, images: Path, model: Path | None, arguments: Sequence[str], *, relabel: bool = False) -> None:
     """Adds images; those that are in the gallery already are replaced.
 
     Raises:
-        DataError: unusable images, or another model or preprocessing than the gallery's.
+        DataError: unusable images, another model or preprocessing than the gallery's, or images that the gallery
+            knows under another identity, unless ``relabel``.
     """
     gallery = load_index(index)
     with _opened(gallery, images, model, arguments) as opened:
         check_model(gallery, opened.sha256, opened.spec)
         found = opened.embed(images, "prediction_gallery", flip=gallery.flip)
-    more, num_new, num_replaced = added(gallery, _entries(found))
+    entries = _entries(found)
+    changed = relabelled(gallery, entries)
+    if changed and not relabel:
+        path, before, now = changed[0]
+        raise DataError(
+            f"{len(changed)} of {len(entries.paths)} images are in the gallery under another identity, for example "
+            f"{path.name}: known as '{before}', now '{now}'",
+            hint="To give them the new identity: --relabel. Nothing was changed.",
+        )
+    more, num_new, num_replaced = added(gallery, entries)
     save_index(more, index.expanduser())
     _say(f"{shown_path(index)}: {num_new} images added, {num_replaced} replaced; now {len(more)}")
 
@@ -120,7 +138,7 @@ def search(
         raise DataError(f"The gallery {index} is empty", hint=f"Fill it: reidfw gallery add {index} FOLDER")
     with _opened(gallery, images, model, arguments) as opened:
         check_model(gallery, opened.sha256, opened.spec)
-        limit = read_threshold(_number_or_path(threshold), gallery.metric, opened.path)
+        limit = read_threshold(_number_or_path(threshold), gallery.metric, opened.path, flip=gallery.flip)
         found = opened.embed(images, "prediction_query", flip=gallery.flip)
     indices, distances = search_index(gallery, found.embeddings, neighbours, engine)
     rows = [

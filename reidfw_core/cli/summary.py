@@ -28,7 +28,9 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
                 *ranks,
                 _number(report.verification.equal_error_rate, 100, ".2f"),
                 _number(report.threshold, 1, ".4f"),
-                str(report.num_queries),
+                f"{report.num_queries - report.queries_without_match} of {report.num_queries}"
+                if report.queries_without_match
+                else str(report.num_queries),
                 str(report.num_gallery),
                 f"{report.model.size_bytes / 1024:.0f}",
             )
@@ -91,8 +93,6 @@ def next_steps(result: RunResult, command: str) -> Sequence[tuple[str, str]]:
     """What to try next, each with a command line."""
     steps: list[tuple[str, str]] = []
     results = [step.result for step in result.steps]
-    if any(isinstance(one, PredictionReport) for one in results):
-        return [("Score the model on a test set", f"reidfw run {command} operation_mode=evaluation".replace("  ", " "))]
     for one in results:
         if isinstance(one, TrainedModel):
             longer = 2 * max(len(values) for values in one.history.values())

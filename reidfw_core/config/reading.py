@@ -355,7 +355,8 @@ class _Review:
             return
         for role in _required_roles(groups, self.sections.get("prediction")):
             if dataset.path_of(role) is None:
-                self.complain(("dataset", f"{role}_path"), f"is required in operation_mode {mode}")
+                instead = ", or prediction.gallery_index instead" if role == "prediction_gallery" else ""
+                self.complain(("dataset", f"{role}_path"), f"is required in operation_mode {mode}{instead}")
         if "evaluation" in groups and "training" not in groups:
             roles: tuple[Role, ...] = ("test_query", "test_gallery", "validation", "training")
             if all(dataset.path_of(role) is None for role in roles):

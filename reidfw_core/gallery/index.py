@@ -133,6 +133,18 @@ def added(index: GalleryIndex, entries: Entries) -> tuple[GalleryIndex, int, int
     return result, len(fresh) - replaced, replaced
 
 
+def relabelled(index: GalleryIndex, entries: Entries) -> tuple[tuple[Path, str, str], ...]:
+    """New images that the gallery knows, by path or content, under another identity: (new path, known as, new)."""
+    known: dict[object, str] = dict(zip(index.paths, index.identities, strict=True))
+    known |= dict(zip(index.digests, index.identities, strict=True))
+    found = []
+    for path, digest, identity in zip(entries.paths, entries.digests, entries.identities, strict=True):
+        before = known.get(digest, known.get(path, identity))
+        if before != identity:
+            found.append((path, before, identity))
+    return tuple(found)
+
+
 def removed(
     index: GalleryIndex, identities: Sequence[str] = (), paths: Sequence[Path] = ()
 ) -> tuple[GalleryIndex, int]:
@@ -212,7 +224,10 @@ def load_index(path: Path) -> GalleryIndex:
             header = json.loads(bytes(content["header"]))
             embeddings = content["embeddings"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as cause:
-        raise DataError(f"{path} is not a gallery, or it is damaged: {cause}") from cause
+        raise DataError(
+            f"{path} is not a gallery, or it is damaged",
+            hint="The gallery comes first: reidfw gallery COMMAND INDEX ... A damaged one is built anew.",
+        ) from cause
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise DataError(f"{path} is not a gallery of reidfw")
     if header.get("version") != VERSION:

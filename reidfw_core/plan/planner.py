@@ -79,6 +79,8 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     index = prediction.gallery_index if prediction is not None else None
     steps: list[PlannedStep] = []
     notes = _pixel_range_notes(configuration)
+    if index is not None and mode == "prediction" and configuration.config.dataset.prediction_gallery_path:
+        notes.append("prediction.gallery_index is searched; dataset.prediction_gallery_path has no effect beside it")
     for name in CHAINS[mode]:
         step = STEPS[name.rstrip("?")]
         if name.endswith("?") and not _has_inputs(step, configuration, available, steps, notes):

@@ -89,7 +89,10 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
             name="test_set", query=samples["test_query"], gallery=samples["test_gallery"]
         )
         _check_overlap(artifacts[RetrievalData])
-        _warn_of_copies(artifacts[RetrievalData])
+        if artifacts[RetrievalData].leave_one_out:
+            logger.warning("Query and gallery are the same images: each is compared with the others, never with itself")
+        else:
+            _warn_of_copies(artifacts[RetrievalData])
     elif validation is not None:
         artifacts[RetrievalData] = RetrievalData(name="validation_set", query=validation, gallery=validation)
     if "evaluate" in steps and RetrievalData in artifacts:

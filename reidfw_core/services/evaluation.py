@@ -112,6 +112,8 @@ def log_report(report: RetrievalReport) -> None:
     points = 100 * rank_resolution(matched)
     if points >= 0.5:
         logger.info("One of the %d queries is %.1f points of rank-k: smaller differences say nothing", matched, points)
+    if not report.intervals and report.num_queries > report.queries_without_match:
+        logger.info("No confidence intervals: not asked for, or too few identities have a match")
     if report.queries_without_match:
         names = ", ".join(path.name for path in report.unmatched[:NAMED])
         logger.warning(

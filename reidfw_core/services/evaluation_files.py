@@ -81,7 +81,7 @@ def write_evaluation_files(
     _write_queries(table, scored, data)
     ctx.bus.tell("artifact_saved", path=table, description="table of queries")
     if scored.verification.threshold is not None:
-        facts = threshold_facts(opened, scored.verification)
+        facts = threshold_facts(opened, scored.verification, flip=section.flip, multi_query=section.multi_query)
         path = ctx.run_dir / f"{stem}_threshold.json"
         write_text(path, json.dumps(facts, indent=2) + "\n")
         write_text(path.with_suffix(".h"), threshold_header(facts))
@@ -89,12 +89,16 @@ def write_evaluation_files(
     return figures
 
 
-def threshold_facts(opened: Opened, scores: ThresholdScores) -> dict[str, Any]:
+def threshold_facts(
+    opened: Opened, scores: ThresholdScores, *, flip: bool = False, multi_query: bool = False
+) -> dict[str, Any]:
     """The content of ``..._reid_threshold.json``: the threshold, what it achieves, and what it belongs to."""
     return {
         "schema_version": 1,
         "threshold": scores.threshold,
         "distance": scores.metric,
+        "flip": flip,
+        "multi_query": multi_query,
         "rule": "same identity if distance <= threshold",
         "balanced_accuracy": scores.balanced_accuracy,
         "equal_error_rate": scores.equal_error_rate,
@@ -111,7 +115,12 @@ def threshold_facts(opened: Opened, scores: ThresholdScores) -> dict[str, Any]:
 
 
 def threshold_at(scores: ThresholdScores, rate: float) -> float | None:
-    """The largest distance at which at most ``rate`` of the impostor pairs are called the same; None where none is."""
+    """The largest distance at which at most ``rate`` of the impostor pairs are called the same.
+
+    None where no distance is, or where there are too few pairs to tell such a rate from none.
+    """
+    if rate * scores.num_impostor < 1:
+        return None
     allowed = (scores.roc_false_positive_rates <= rate) & np.isfinite(scores.roc_thresholds)
     return float(scores.roc_thresholds[allowed].max()) if allowed.any() else None
 
@@ -124,6 +133,7 @@ def threshold_header(facts: dict[str, Any]) -> str:
         "/* Distance at or below which two embeddings show the same identity.",
         f" * Model: {model}",
         f" * SHA-256: {facts['model_sha256']}",
+        f" * Flip: {facts['flip']}, pooled queries: {facts['multi_query']}",
         " */",
         "#ifndef REID_THRESHOLD_H",
         "#define REID_THRESHOLD_H",

@@ -61,7 +61,15 @@ def predict(inp: PredictInput, ctx: RunContext) -> PredictionReport:
         StorageError: a file cannot be written.
     """
     section = inp.prediction
-    threshold = read_threshold(section.threshold, section.reid_distance_metric, inp.model.path)
+    index = None if section.gallery_index is None else load_index(section.gallery_index)
+    flip = index is not None and index.flip
+    if index is not None and index.metric != section.reid_distance_metric:
+        raise DataError(
+            f"prediction.reid_distance_metric is {section.reid_distance_metric}, but the gallery index "
+            f"{section.gallery_index} was built for {index.metric}",
+            hint=f"Set prediction.reid_distance_metric to {index.metric}.",
+        )
+    threshold = read_threshold(section.threshold, section.reid_distance_metric, inp.model.path, flip=flip)
     runner: EmbeddingRunner = ctx.bus.ask(
         inp.target.component,
         "open_runner",
@@ -70,8 +78,8 @@ def predict(inp: PredictInput, ctx: RunContext) -> PredictionReport:
     )
     try:
         spec = image_spec(inp.preprocessing, runner.input_shape)
-        gallery = _gallery(inp, runner, spec, ctx)
-        query = embed_samples(runner, inp.data.query, spec, ctx.progress)
+        gallery = _gallery(inp, index, runner, spec, ctx)
+        query = embed_samples(runner, inp.data.query, spec, ctx.progress, flip=flip)
     finally:
         runner.close()
     nearest, distances = nearest_gallery(query, gallery.embeddings, section.reid_distance_metric, section.neighbours)
@@ -102,17 +110,19 @@ def predict(inp: PredictInput, ctx: RunContext) -> PredictionReport:
     )
 
 
-def _gallery(inp: PredictInput, runner: EmbeddingRunner, spec: ImageSpec, ctx: RunContext) -> _Gallery:
+def _gallery(
+    inp: PredictInput, index: GalleryIndex | None, runner: EmbeddingRunner, spec: ImageSpec, ctx: RunContext
+) -> _Gallery:
     path = inp.prediction.gallery_index
-    if path is None:
+    if index is None:
         assert inp.data.gallery is not None
         samples = inp.data.gallery
         embeddings = embed_samples(runner, samples, spec, ctx.progress)
         return _Gallery(embeddings=embeddings, paths=samples.paths, identities=samples.identities)
-    index: GalleryIndex = load_index(path)
     check_model(index, file_digest(inp.model.path), spec)
     if not index.paths:
         raise DataError(f"The gallery index {path} is empty", hint=f"Fill it: reidfw gallery add {path} FOLDER")
+    logger.info("Gallery: %d images of the index %s", len(index), path)
     return _Gallery(embeddings=index.embeddings, paths=index.paths, identities=index.identities)
 
 

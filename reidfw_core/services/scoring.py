@@ -34,6 +34,9 @@ Embeddings = NDArray[np.float32]
 SHOWN_NEIGHBOURS = 10
 """Nearest gallery images that are kept for the retrieval sheet."""
 
+FEWEST_IDENTITIES = 3
+"""Matched identities from which a confidence interval is given: resampling one or two says nothing."""
+
 _RERANK_PAIRS = 5e8
 """Largest number of image pairs that re-ranking holds in memory at once: 2 GB of distances."""
 
@@ -137,7 +140,9 @@ def score_retrieval(
         nearest, distances = _nearest_of(matrix, excluded)
     verification = best_threshold(queries.embeddings, gallery, *identities, metric=metric, **pairs)
     intervals: Mapping[str, tuple[float, float]] = {}
-    if section.bootstrap_samples:
+    missing = set(scores.queries_without_match)
+    matched = {identity for query, identity in enumerate(queries.identities) if query not in missing}
+    if section.bootstrap_samples and len(matched) >= FEWEST_IDENTITIES:
         found = bootstrap_intervals(
             scores,
             queries.identities,

@@ -10,16 +10,17 @@ from reidfw_core.errors import DataError
 from reidfw_core.files import file_digest
 
 
-def read_threshold(value: float | Path | None, metric: str, model: Path) -> float | None:
+def read_threshold(value: float | Path | None, metric: str, model: Path, *, flip: bool = False) -> float | None:
     """The largest distance that counts as the same identity.
 
     Args:
         value: the distance itself, the path of a ``..._reid_threshold.json``, or None.
         metric: the distance that it will be compared with.
         model: the model whose embeddings are compared.
+        flip: whether they are sums over an image and its mirror image.
 
     Raises:
-        DataError: an unusable file, or one of another distance or another model.
+        DataError: an unusable file, or one of another distance, another model, or embeddings made otherwise.
     """
     if value is None or isinstance(value, float | int):
         return value
@@ -38,6 +39,13 @@ def read_threshold(value: float | Path | None, metric: str, model: Path) -> floa
         raise DataError(
             f"{path} holds a threshold for the {facts.get('distance')} distance; this one is {metric}",
             hint=f"Set reid_distance_metric to {facts.get('distance')}, or evaluate with {metric}.",
+        )
+    if bool(facts.get("flip")) != flip or facts.get("multi_query"):
+        made = "pooled queries" if facts.get("multi_query") else "flip" if facts.get("flip") else "no flip"
+        raise DataError(
+            f"{path} comes from an evaluation with {made}; here single images are compared, "
+            f"{'with' if flip else 'without'} flip",
+            hint="Evaluate in the same way, or give the number itself to use it all the same.",
         )
     digest = facts.get("model_sha256")
     if digest is not None and digest != file_digest(model):

@@ -112,6 +112,44 @@ def test_adding_twice_and_removing(reidfw, model, tiny_data) -> None:
     assert (facts["images"], facts["embedding_dim"]) == (0, 256)
 
 
+def test_nothing_is_overwritten_or_relabelled_by_mistake(reidfw, model, tiny_data, tmp_path) -> None:
+    index = built(reidfw, model, tiny_data)
+    before = index.read_bytes()
+    outcome = reidfw("gallery", "build", index, tiny_data / "query", "-m", model)
+    assert outcome.code == 3, outcome.text
+    assert "exists already" in outcome.text
+    (tmp_path / "renamed").mkdir()
+    image = sorted((tiny_data / "gallery").glob("*.jpg"))[0]
+    shutil.copy(image, tmp_path / "renamed" / "stranger_01.jpg")
+    outcome = reidfw("gallery", "add", index, tmp_path / "renamed")
+    assert outcome.code == 2, outcome.text
+    assert "known as 'p20', now 'stranger'" in outcome.text
+    assert index.read_bytes() == before
+    outcome = reidfw("gallery", "add", index, tmp_path / "renamed", "--relabel")
+    assert outcome.code == 0, outcome.text
+    assert "stranger" in reidfw("gallery", "show", index).out
+    assert reidfw("gallery", "build", index, tiny_data / "query", "-m", model, "--overwrite").code == 0
+
+
+def test_a_flipped_gallery_flips_the_queries_of_a_prediction(reidfw, model, tiny_data, tiny_config) -> None:
+    outcome = reidfw("gallery", "build", "flipped", tiny_data / "gallery", "-m", model, "--flip")
+    assert outcome.code == 0, outcome.text
+    image = sorted((tiny_data / "gallery").glob("*.jpg"))[0]
+    outcome = reidfw(
+        "run",
+        tiny_config,
+        "operation_mode=prediction",
+        "~model.model_name",
+        f"model.model_path='{model}'",
+        f"dataset.prediction_query_path='{image}'",
+        "hydra.run.dir=p",
+        "+prediction.gallery_index=flipped",
+    )
+    assert outcome.code == 0, outcome.text
+    [row] = json.loads(Path("p/predictions/predictions.json").read_text("utf-8"))
+    assert row["neighbours"][0]["distance"] == pytest.approx(0, abs=1e-5)
+
+
 def test_another_model_is_refused(reidfw, chain, model, tiny_data) -> None:
     index = built(reidfw, model, tiny_data)
     other = chain[0] / "saved_models" / "best_model.keras"

@@ -126,6 +126,12 @@ def test_reranking_changes_ranks_but_not_the_threshold() -> None:
     assert reranked.intervals == {}
 
 
+def test_one_matched_identity_gives_no_interval_and_few_pairs_no_low_rate() -> None:
+    scored = score_retrieval(data("az", "aab"), angles(0, 90), angles(5, 10, 40), SECTION, 1)
+    assert scored.intervals == {}
+    assert threshold_at(scored.verification, 0.001) is None
+
+
 def test_intervals_hold_the_score_and_follow_the_seed() -> None:
     rng = np.random.default_rng(0)
     names = "".join(chr(97 + i) for i in range(20))

@@ -42,6 +42,15 @@ def test_another_distance_is_refused(tmp_path: Path, model: Path) -> None:
         read_threshold(path, "cosine", model)
 
 
+@pytest.mark.parametrize("how", ["flip", "multi_query"])
+def test_a_threshold_of_embeddings_made_otherwise_is_refused(tmp_path: Path, model: Path, how: str) -> None:
+    path = written(tmp_path, threshold=0.31, distance="cosine", model_sha256=file_digest(model), **{how: True})
+    with pytest.raises(DataError, match="here single images are compared"):
+        read_threshold(path, "cosine", model)
+    if how == "flip":
+        assert read_threshold(path, "cosine", model, flip=True) == 0.31
+
+
 def test_another_model_is_refused_and_the_number_told(tmp_path: Path, model: Path) -> None:
     path = written(tmp_path, threshold=0.31, distance="cosine", model="other.tflite", model_sha256="ab" * 32)
     with pytest.raises(DataError, match=r"another model: other\.tflite") as error:
