@@ -37,7 +37,7 @@ def load_embedding_model(path: Path) -> keras.Model:
         raise DataError(f"There is no model file {path}")
     if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
         raise DataError(
-            f"{path} is not a .keras file, or it is cut off",
+            f"{path} cannot be read as a Keras model: it is not a .keras file, or it is cut off",
             hint="Give a complete file; a model in HDF5 format ends in .h5.",
         )
     try:

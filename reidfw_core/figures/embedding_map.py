@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reidfw_core.figures.style import INK, MARKERS, PALETTE, new_figure, save_figure, set_title
+from reidfw_core.figures.style import (
+    INK,
+    MARKERS,
+    PALETTE,
+    as_label,
+    new_figure,
+    save_figure,
+    set_title,
+    shorten,
+)
 
-MOST_NAMED = 20
-"""Identities that get a colour of their own; more could not be told apart."""
+MOST_NAMED = len(PALETTE) * len(MARKERS)
+"""Identities that get a colour and a shape of their own; more could not be told apart."""
 
-_OTHERS = "#9A9A9A"
+_OTHERS = "#8C8C8C"
+_NAME_LENGTH = 20
 _METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -55,27 +66,20 @@ def draw_embedding_map(
     counts = Counter(identities)
     named = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_NAMED]
     others = ~np.isin(names, named)
-    if others.any():
-        label = f"{len(counts) - len(named)} others"
-        axes.scatter(places[others, 0], places[others, 1], s=14, color=_OTHERS, marker=".", linewidths=0, label=label)
     for number, name in enumerate(sorted(named)):
-        color, marker = PALETTE[number % len(PALETTE)], MARKERS[number // len(PALETTE) % len(MARKERS)]
+        color, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
         chosen = names == name
         gallery, query = places[chosen & ~queries], places[chosen & queries]
-        shown = name if len(name) <= 18 else f"{name[:17]}…"
-        axes.scatter(
-            gallery[:, 0],
-            gallery[:, 1],
-            s=26,
-            color=color,
-            marker=marker,
-            linewidths=0,
-            alpha=0.85,
-            label=_plain(shown),
-        )
-        axes.scatter(
-            query[:, 0], query[:, 1], s=80, color=color, marker=marker, linewidths=1.4, edgecolors=INK, zorder=3
-        )
+        look: dict[str, Any] = {"color": color, "marker": marker}
+        axes.scatter(gallery[:, 0], gallery[:, 1], s=26, linewidths=0, alpha=0.85, **look)
+        axes.scatter(query[:, 0], query[:, 1], s=80, linewidths=1.4, edgecolors=INK, zorder=3, **look)
+        axes.scatter([], [], s=30, linewidths=0, label=as_label(shorten(name, _NAME_LENGTH)), **look)
+    if others.any():
+        label = f"{len(counts) - len(named)} others"
+        look = {"color": _OTHERS, "marker": "o", "linewidths": 0}
+        gallery, query = places[others & ~queries], places[others & queries]
+        axes.scatter(gallery[:, 0], gallery[:, 1], s=6, zorder=0.5, label=label, **look)
+        axes.scatter(query[:, 0], query[:, 1], s=22, zorder=0.6, **(look | {"linewidths": 0.8, "edgecolors": INK}))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -85,12 +89,15 @@ def draw_embedding_map(
     if queries.any() and not queries.all():
         caption += "; large with a border: queries"
     axes.set_title(caption, fontsize=9.5, color=INK)
-    legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=INK, title="identity")
-    legend.get_title().set_color(INK)
+    if counts:
+        legend = axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            frameon=False,
+            fontsize=8,
+            labelcolor=INK,
+            title="identity",
+            alignment="left",
+        )
+        legend.get_title().set_color(INK)
     return save_figure(figure, path, svg_path)
-
-
-def _plain(name: str) -> str:
-    """Dollar signs would begin a formula, a leading underscore would hide the entry."""
-    escaped = name.replace("$", r"\$")
-    return f" {escaped}" if escaped.startswith("_") else escaped

@@ -8,12 +8,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reidfw_core.figures.style import BLUE, INK, ORANGE, new_figure, save_figure, set_title, style_axes
+from reidfw_core.figures.style import (
+    BLUE,
+    INK,
+    ORANGE,
+    as_label,
+    new_figure,
+    save_figure,
+    set_title,
+    shorten,
+    style_axes,
+)
 
 MOST_LAYERS = 20
 
 _NAME_LENGTH = 44
 _BINS = 40
+_LEAST_ROWS = 3
 
 
 def draw_fidelity(cosines: ArrayLike, title: str, path: Path, *, svg_path: Path | None = None) -> Path:
@@ -32,7 +43,7 @@ def draw_fidelity(cosines: ArrayLike, title: str, path: Path, *, svg_path: Path 
         StorageError: the picture cannot be written.
         ToolNotFound: matplotlib is not installed.
     """
-    values = np.asarray(cosines, np.float64)
+    values = np.minimum(np.asarray(cosines, np.float64), 1.0)  # rounding may have left a little more
     figure = new_figure(7.2, 3.9)
     set_title(figure, title)
     axes = figure.add_subplot()
@@ -47,7 +58,12 @@ def draw_fidelity(cosines: ArrayLike, title: str, path: Path, *, svg_path: Path 
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="y", integer=True)
     axes.ticklabel_format(axis="x", useOffset=False)
-    style_axes(axes, "cosine similarity of float and quantized embedding (1: equal)", f"images of {values.size}")
+    style_axes(axes, "cosine similarity of float and quantized embedding (1: equal)", "number of images")
+    total = f"{values.size:,} image{'' if values.size == 1 else 's'}"
+    axes.set_title(total if values.size else "no images", fontsize=9.5, color=INK)
+    if not values.size:
+        axes.set_ylim(0, 1)
+        return save_figure(figure, path, svg_path)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=INK, handlelength=2.4)
     return save_figure(figure, path, svg_path)
 
@@ -71,7 +87,7 @@ def draw_layer_errors(
         ToolNotFound: matplotlib is not installed.
     """
     worst = sorted((layer for layer in layers if np.isfinite(layer[2])), key=lambda layer: layer[2])[:MOST_LAYERS]
-    figure = new_figure(8.4, 1.5 + 0.26 * max(len(worst), 3))
+    figure = new_figure(8.4, 1.5 + 0.26 * max(len(worst), _LEAST_ROWS))
     set_title(figure, title)
     axes = figure.add_subplot()
     places = np.arange(len(worst))
@@ -88,20 +104,22 @@ def draw_layer_errors(
             fontsize=8,
             color=INK,
         )
-    names = [f"{_shortened(name)} ({operator})".replace("$", r"\$") for name, operator, _ in worst]
+    names = [as_label(f"{shorten(name, _NAME_LENGTH)} ({operator})") for name, operator, _ in worst]
     axes.set_yticks(places, names, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(worst), _LEAST_ROWS) - 0.5, -0.5)
     axes.margins(x=0.1)
-    style_axes(axes, "signal-to-noise ratio of the layer's output in dB (higher is better)", "")
+    style_axes(axes, "", "")
+    # Below the whole figure: the axes are narrow where names are long.
+    figure.supxlabel("signal-to-noise ratio of the layer's output in dB (higher is better)", fontsize=10, color=INK)
     axes.grid(visible=False, axis="y")
-    shown = f"the worst {len(worst)} of {len(layers)} layers" if len(worst) < len(layers) else f"{len(layers)} layers"
-    axes.set_title(shown, fontsize=9.5, color=INK)
+    finite = sum(bool(np.isfinite(snr)) for _, _, snr in layers)
+    axes.set_title(_caption(len(worst), finite, len(layers)), fontsize=9.5, color=INK)
     return save_figure(figure, path, svg_path)
 
 
-def _shortened(name: str) -> str:
-    """Long layer names with their middle left out: beginning and end tell most."""
-    if len(name) <= _NAME_LENGTH:
-        return name
-    half = (_NAME_LENGTH - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+def _caption(shown: int, finite: int, total: int) -> str:
+    layers = f"{total} layer{'' if total == 1 else 's'}"
+    caption = layers if shown == finite == total else f"{shown} of {layers}"
+    if shown < finite:
+        caption = f"the worst {caption}"
+    return caption if finite == total else f"{caption}; {total - finite} without a finite ratio left out"

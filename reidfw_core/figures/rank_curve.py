@@ -1,13 +1,30 @@
-"""The CMC curve of an evaluation."""
+"""CMC curves: of one evaluation, or of several models over one another."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from reidfw_core.figures.style import BLUE, GRID, INK, new_figure, save_figure, set_title, style_axes
+from reidfw_core.figures.style import (
+    BLUE,
+    CYCLE,
+    GRID,
+    INK,
+    LEGEND_LETTERS,
+    LEGEND_ROW,
+    as_label,
+    check_curves,
+    new_figure,
+    save_figure,
+    set_title,
+    shorten,
+    style_axes,
+)
 from reidfw_core.metrics import RetrievalScores
 
 if TYPE_CHECKING:
@@ -15,8 +32,28 @@ if TYPE_CHECKING:
 
 _NAMED_RANKS = (1, 5, 10)
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_BOX_FROM_RANK = 15
-"""Where the box with the scores begins when it stands at the lower right of a curve of 100 ranks."""
+_LEFT, _RIGHT = 0.93, 1.02
+"""The axis begins at rank 0.93 and ends at 1.02 times the last rank, so that marks are whole."""
+_BOX_FROM = 0.58
+"""Where the box with the scores begins when it stands at the lower right, as a share of the width of the axes."""
+_LABEL_WIDTH = 0.12
+_AXES_POINTS = 250.0
+"""Width of a point's label as a share of the axes' width, and height of the axes in points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RankCurve:
+    """One curve of several.
+
+    Attributes:
+        label: what the legend calls it, for example the model.
+        cmc: (K,) rank-1 to rank-K accuracy in [0, 1]; NaN where no query has a match.
+        mean_average_precision: in [0, 1].
+    """
+
+    label: str
+    cmc: ArrayLike
+    mean_average_precision: float
 
 
 def draw_rank_curve(scores: RetrievalScores, title: str, path: Path, *, svg_path: Path | None = None) -> Path:
@@ -42,22 +79,15 @@ def draw_rank_curve(scores: RetrievalScores, title: str, path: Path, *, svg_path
     axes = figure.add_subplot()
     last = max(1, min(len(scores.cmc), scores.num_gallery))
     percent = 100 * np.nan_to_num(scores.cmc[:last])
-    floor = max(0.0, 10 * np.floor((float(percent[0]) - 12) / 10))
+    floor = _floor(float(percent[0]))
     if np.isfinite(scores.cmc).all():
         axes.plot(np.arange(1, last + 1), percent, color=BLUE, linewidth=2, clip_on=False, zorder=3)
         for rank in _NAMED_RANKS:
             if rank <= last:
-                _name_point(axes, rank, float(percent[rank - 1]), floor)
-    axes.set_xscale("log")
-    axes.set_xlim(0.93, max(last, 2) * 1.02)
-    axes.set_xticks([tick for tick in _TICKS if tick <= last], minor=False)
-    axes.set_xticks([], minor=True)
-    axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set_ylim(floor, 100)
-    axes.locator_params(axis="y", steps=[1, 2, 5, 10])
-    style_axes(axes, "rank k", "rank-k accuracy (CMC) in %")
+                _name_point(axes, rank, percent, floor)
+    _scale(axes, last, floor)
     # The curve rises: where it is still low at the box's left end, the upper left corner is free, else the lower right.
-    low = percent[min(_BOX_FROM_RANK, last) - 1] < floor + 0.4 * (100 - floor) and last > _BOX_FROM_RANK
+    low = _height_at(_BOX_FROM, percent) < floor + 0.4 * (100 - floor)
     axes.text(
         *((0.03, 0.96) if low else (0.97, 0.05)),
         _summary(scores),
@@ -73,13 +103,85 @@ def draw_rank_curve(scores: RetrievalScores, title: str, path: Path, *, svg_path
     return save_figure(figure, path, svg_path)
 
 
-def _name_point(axes: Axes, rank: int, value: float, floor: float) -> None:
+def draw_rank_curves(curves: Sequence[RankCurve], title: str, path: Path, *, svg_path: Path | None = None) -> Path:
+    """Draws the CMC curves of several models or runs over one another, with rank-1 and mAP of each in the legend.
+
+    Args:
+        curves: one to eight, of any lengths.
+        title: shown above.
+        path: the picture, for example a ``.png``; folders above it are made.
+        svg_path: the same for web pages.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        DataError: there is no curve, or there are more than can be told apart.
+        StorageError: the picture cannot be written.
+        ToolNotFound: matplotlib is not installed.
+    """
+    check_curves(curves, title)
+    figure = new_figure(7.2, 4.2 + LEGEND_ROW * len(curves))
+    set_title(figure, title)
+    axes = figure.add_subplot()
+    series = [100 * np.asarray(curve.cmc, np.float64) for curve in curves]
+    drawn = [bool(values.size) and bool(np.isfinite(values).all()) for values in series]
+    shown = [values for values, is_drawn in zip(series, drawn, strict=True) if is_drawn]
+    floor = _floor(min((float(values[0]) for values in shown), default=0.0))
+    for curve, values, is_drawn, (color, style) in zip(curves, series, drawn, CYCLE, strict=False):
+        scores = "no query has a match"
+        if is_drawn:
+            scores = f"rank-1 {values[0]:.2f} %, mAP {100 * curve.mean_average_precision:.2f} %"
+        axes.plot(
+            np.arange(1, len(values) + 1) if is_drawn else [],
+            values if is_drawn else [],
+            color=color,
+            linestyle=style,
+            linewidth=2,
+            clip_on=False,
+            zorder=3,
+            label=f"{as_label(shorten(curve.label, LEGEND_LETTERS))}: {scores}",
+        )
+    _scale(axes, max((len(values) for values in shown), default=1), floor)
+    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=9, labelcolor=INK, handlelength=3.4)
+    return save_figure(figure, path, svg_path)
+
+
+def _floor(least: float) -> float:
+    """Where the axis of percents begins: some way below the least value, at a multiple of ten."""
+    return max(0.0, 10 * float(np.floor((least - 12) / 10)))
+
+
+def _scale(axes: Axes, last: int, floor: float) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(_LEFT, max(last, 2) * _RIGHT)
+    axes.set_xticks([tick for tick in (range(1, 11) if last <= 10 else _TICKS) if tick <= last], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_ylim(floor, 100)
+    axes.locator_params(axis="y", steps=[1, 2, 5, 10])
+    style_axes(axes, "rank k", "rank-k accuracy (CMC) in %")
+
+
+def _height_at(share: float, percent: NDArray[np.float64]) -> float:
+    """The curve's value at a share of the width of the axes, which is logarithmic."""
+    right = max(len(percent), 2) * _RIGHT
+    place = np.log(_LEFT) + share * np.log(right / _LEFT)
+    return float(np.interp(place, np.log(np.arange(1, len(percent) + 1)), percent))
+
+
+def _name_point(axes: Axes, rank: int, percent: NDArray[np.float64], floor: float) -> None:
+    value = float(percent[rank - 1])
     axes.plot(rank, value, "o", color=BLUE, markersize=6, clip_on=False, zorder=4)
     above = value < floor + 0.15 * (100 - floor)  # no room for two lines below
+    lift = 9.0
+    if above and rank == 1:  # this one stands to the right of its point: over the curve that rises there
+        right = np.log(1 / _LEFT) / np.log(max(len(percent), 2) * _RIGHT / _LEFT) + _LABEL_WIDTH
+        lift += _AXES_POINTS * (_height_at(right, percent) - value) / (100 - floor)
     axes.annotate(
         f"rank-{rank}\n{value:.2f} %",
         (rank, value),
-        xytext=(2 if above and rank > 1 else 7, 9 if above else -8),
+        xytext=(2 if above and rank > 1 else 7, lift if above else -8),
         textcoords="offset points",
         ha="right" if above and rank > 1 else "left",
         va="bottom" if above else "top",

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reidfw_core.figures.sheet import shortened
+from reidfw_core.figures.sheet import INK, PAPER, QUERY, QUIET, RIGHT, WRONG, draw_sign, sheet_font, shortened
 from reidfw_core.files import atomic_path
 
-CELL = (96, 176)
+CELL = (120, 224)
 """Width and height of one image on the sheet, in pixels."""
 
 MOST_NEIGHBOURS = 10
 
-_GAP, _MARGIN, _FRAME = 12, 24, 4
-_CAPTION = 38
-_INK, _PAPER, _QUIET = (32, 32, 32), (255, 255, 255), (96, 96, 96)
-_QUERY, _RIGHT, _WRONG = (0, 90, 181), (0, 128, 76), (200, 40, 40)
+_GAP, _MARGIN, _FRAME = 12, 24, 5
+_CAPTION = 42
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,20 +70,20 @@ def draw_retrieval_sheet(sections: Sequence[SheetSection], title: str, path: Pat
     Raises:
         StorageError: the picture cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     columns = 1 + max((len(row.neighbours) for section in sections for row in section.rows), default=0)
     columns = min(columns, 1 + MOST_NEIGHBOURS)
     width = 2 * _MARGIN + max(columns, 5) * (CELL[0] + _GAP) + _GAP
     row_height = _CAPTION + CELL[1] + 2 * _GAP
     height = _MARGIN + 40 + sum(36 + row_height * len(section.rows) for section in sections) + _MARGIN
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    fonts = {size: ImageFont.load_default(size) for size in (22, 17, 13)}
-    draw.text((_MARGIN, _MARGIN), shortened(draw, title, fonts[22], width - 2 * _MARGIN), fill=_INK, font=fonts[22])
+    fonts = {size: sheet_font(size) for size in (22, 17, 13)}
+    draw.text((_MARGIN, _MARGIN), shortened(draw, title, fonts[22], width - 2 * _MARGIN), fill=INK, font=fonts[22])
     top = _MARGIN + 44
     for section in sections:
-        draw.text((_MARGIN, top), section.headline, fill=_INK, font=fonts[17])
+        draw.text((_MARGIN, top), section.headline, fill=INK, font=fonts[17])
         top += 32
         for row in section.rows:
             _draw_row(sheet, draw, row, top, fonts[13])
@@ -97,17 +95,19 @@ def draw_retrieval_sheet(sections: Sequence[SheetSection], title: str, path: Pat
 
 def _draw_row(sheet: Any, draw: Any, row: SheetRow, top: int, font: Any) -> None:
     left = _MARGIN
-    draw.text((left, top), shortened(draw, row.identity, font, CELL[0]), fill=_QUERY, font=font)
-    draw.text((left, top + 17), shortened(draw, row.note, font, CELL[0]), fill=_QUERY, font=font)
-    _paste(sheet, draw, row.query, (left, top + _CAPTION), _QUERY)
+    draw.text((left, top), shortened(draw, row.identity, font, CELL[0]), fill=QUERY, font=font)
+    draw.text((left, top + 19), shortened(draw, row.note, font, CELL[0]), fill=QUERY, font=font)
+    _paste(sheet, draw, row.query, (left, top + _CAPTION), QUERY)
+    if not row.neighbours:
+        draw.text((left + CELL[0] + 2 * _GAP, top + _CAPTION), "no gallery image counts", fill=QUIET, font=font)
     for neighbour in row.neighbours[:MOST_NEIGHBOURS]:
         # The query stands apart: its neighbours begin one gap further.
         left += CELL[0] + _GAP + (_GAP if left == _MARGIN else 0)
-        color = _RIGHT if neighbour.is_match else _WRONG
+        color = RIGHT if neighbour.is_match else WRONG
         who = neighbour.identity if neighbour.camera is None else f"{neighbour.identity} c{neighbour.camera}"
-        draw.text((left, top), shortened(draw, who, font, CELL[0]), fill=_INK, font=font)
-        _sign(draw, (left, top + 19), color, tick=neighbour.is_match)
-        draw.text((left + 18, top + 17), f"{neighbour.distance:.3f}", fill=_QUIET, font=font)
+        draw.text((left, top), shortened(draw, who, font, CELL[0]), fill=INK, font=font)
+        draw_sign(draw, (left, top + 22), color, tick=neighbour.is_match)
+        draw.text((left + 18, top + 19), f"{neighbour.distance:.3f}", fill=QUIET, font=font)
         _paste(sheet, draw, neighbour.image, (left, top + _CAPTION), color)
 
 
@@ -120,12 +120,3 @@ def _paste(sheet: Any, draw: Any, path: Path, corner: tuple[int, int], color: tu
     left, top = corner
     draw.rectangle((left, top, left + shown.width + 2 * _FRAME - 1, top + shown.height + 2 * _FRAME - 1), fill=color)
     sheet.paste(shown, (left + _FRAME, top + _FRAME))
-
-
-def _sign(draw: Any, corner: tuple[int, int], color: tuple[int, int, int], *, tick: bool) -> None:
-    left, top = corner
-    if tick:
-        draw.line([(left, top + 6), (left + 4, top + 10), (left + 12, top)], fill=color, width=3)
-    else:
-        draw.line([(left, top), (left + 10, top + 10)], fill=color, width=3)
-        draw.line([(left, top + 10), (left + 10, top)], fill=color, width=3)
