@@ -108,6 +108,8 @@ def draw_layer_errors(
     axes.set_yticks(places, names, fontsize=8)
     axes.set_ylim(max(len(worst), _LEAST_ROWS) - 0.5, -0.5)
     axes.margins(x=0.1)
+    if not worst:
+        axes.set_xticks([])
     style_axes(axes, "", "")
     # Below the whole figure: the axes are narrow where names are long.
     figure.supxlabel("signal-to-noise ratio of the layer's output in dB (higher is better)", fontsize=10, color=INK)

@@ -89,7 +89,7 @@ def draw_retrieval_sheet(sections: Sequence[SheetSection], title: str, path: Pat
             _draw_row(sheet, draw, row, top, fonts[13])
             top += row_height
     with atomic_path(path) as temporary:
-        sheet.save(temporary, quality=85)
+        sheet.save(temporary, quality=85, optimize=True)
     return path
 
 

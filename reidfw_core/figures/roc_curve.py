@@ -106,6 +106,7 @@ def draw_roc_curve(curves: Sequence[RocCurve], title: str, path: Path, *, svg_pa
     axes.set_ylim(0, 102)
     ticks = [tick for tick in (1e-4, 1e-3, 1e-2, 1e-1, 1.0) if tick >= left]
     axes.set_xticks(ticks, [f"{100 * tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_formatter("")  # between few powers of ten there would be numbers of another form
     style_axes(axes, "false positive rate in % (logarithmic)", "true positive rate in %")
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=9, labelcolor=INK, handlelength=3.4)
     return save_figure(figure, path, svg_path)

@@ -131,6 +131,7 @@ def save_figure(figure: Figure, path: Path, svg_path: Path | None = None) -> Pat
     """
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
+    figure.set_layout_engine("none")  # as it lies now, it is drawn for the page too
     if svg_path is not None:
         write_text(svg_path, figure_svg(figure, svg_path.stem))
     return path
@@ -141,15 +142,20 @@ def figure_svg(figure: Figure, name: str | None = None) -> str:
 
     Ink, grid, paper and the three data colours are CSS variables (``--ink``, ``--grid``, ``--paper``, ``--blue``,
     ``--orange``, ``--green``) with the printed colours as fallback; the background is transparent; text stays text.
-    The same figure gives the same text each time.
+    The same figure gives the same text each time: its layout, if still to be done, is done once and then kept.
 
     Args:
-        figure: drawn already.
+        figure: may be drawn already.
         name: makes the element ids differ from those of other pictures in the page; by default the figure's content
             does.
     """
     import matplotlib
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
+    engine = figure.get_layout_engine()
+    if engine is not None and not isinstance(engine, PlaceHolderLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # each further layout would move things by a hair
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name or "reidfw"}):
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -164,7 +170,7 @@ def figure_svg(figure: Figure, name: str | None = None) -> str:
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     label = html.escape(" ".join(figure.get_suptitle().split()) or name or "figure", quote=True)
-    style = "stroke-linejoin: round; stroke-linecap: butt"
+    style = f"fill: var(--ink, {INK}); stroke-linejoin: round; stroke-linecap: butt"  # black is left out by the library
     return f'{head} role="img" aria-label="{label}" style="{style}">{rest}'
 
 
