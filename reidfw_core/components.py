@@ -101,13 +101,14 @@ class Loss(Component):
     """A term of the training loss.
 
     Facts:
-        consumes: what it is computed from: the pooled ``embeddings`` (B, D), the classifier's ``logits`` (B, I)
-            or its softmax ``probabilities`` (B, I).
+        consumes: what it is computed from: the pooled ``embeddings`` (B, D), the classifier's ``logits`` (B, I),
+            its softmax ``probabilities`` (B, I), or the ``cosines`` (B, I) in [-1, 1] between embeddings and class
+            weights, for which the network gets a cosine classifier.
         min_instances: images of each identity that a batch must hold for it to make sense (K of the PK sampler).
     """
 
     kind = "losses"
-    consumes: ClassVar[Literal["embeddings", "logits", "probabilities"]] = "embeddings"
+    consumes: ClassVar[Literal["embeddings", "logits", "probabilities", "cosines"]] = "embeddings"
     min_instances: ClassVar[int] = 1
 
 
@@ -140,6 +141,10 @@ class Listener(Component):
 
     Facts:
         on_error: ``fail`` stops the run when the listener raises, ``warn`` logs it and goes on.
+
+    A listener that is also named in the entry point group ``reidfw.automatic_listeners`` joins every run where it is
+    installed, without being named in the configuration. It decides by itself, and cheaply, whether it has anything to
+    do.
     """
 
     kind = "listeners"

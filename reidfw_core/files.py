@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,3 +95,34 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file in hexadecimal: what tells two models apart. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_root(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """The folder for files that can be made again.
+
+    ``$REIDFW_CACHE`` where it is set, else the platform's own place: ``%LOCALAPPDATA%\\reidfw`` on Windows,
+    ``~/Library/Caches/reidfw`` on macOS, ``$XDG_CACHE_HOME/reidfw`` or ``~/.cache/reidfw`` elsewhere.
+
+    Args:
+        environment: environment variables.
+        platform: as ``sys.platform``.
+
+    Raises:
+        StorageError: there is no home folder to put it in.
+    """
+    if chosen := environment.get("REIDFW_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if platform == "win32" and (local := environment.get("LOCALAPPDATA")):
+        return Path(local) / "reidfw"
+    if platform not in ("win32", "darwin") and (xdg := environment.get("XDG_CACHE_HOME")) and Path(xdg).is_absolute():
+        return Path(xdg) / "reidfw"
+    try:
+        home = Path.home()
+    except RuntimeError as cause:
+        raise StorageError(
+            "There is no home folder in which to keep images",
+            hint="Set the environment variable REIDFW_CACHE to a folder.",
+        ) from cause
+    if platform == "win32":
+        return home / "AppData" / "Local" / "reidfw"
+    return home / "Library" / "Caches" / "reidfw" if platform == "darwin" else home / ".cache" / "reidfw"

@@ -455,6 +455,8 @@ def gives_a_finite_loss(subject: Subject, _: Path) -> None:
     scores = np.random.default_rng(0).normal(size=(len(identities), width)).astype(np.float32)
     for outputs in (scores, np.ones_like(scores)):
         given = tf.nn.softmax(outputs) if component.consumes == "probabilities" else tf.constant(outputs)
+        if component.consumes == "cosines":
+            given = tf.clip_by_value(given / 2.0, -1.0, 1.0)
         with tf.GradientTape() as tape:
             tape.watch(given)
             value = loss(identities, given)

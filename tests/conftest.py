@@ -134,11 +134,17 @@ def reidfw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     return call_reidfw
 
 
+@pytest.fixture(scope="session")
+def tiny_config_text(tiny_data: Path) -> str:
+    """A configuration for the tiny data."""
+    return TINY_CONFIG.format(data=tiny_data)
+
+
 @pytest.fixture
-def tiny_config(tmp_path: Path, tiny_data: Path) -> Path:
+def tiny_config(tmp_path: Path, tiny_config_text: str) -> Path:
     """A configuration file for the tiny data, in a file name with a space."""
     path = tmp_path / "tiny config.yaml"
-    path.write_text(TINY_CONFIG.format(data=tiny_data), encoding="utf-8")
+    path.write_text(tiny_config_text, encoding="utf-8")
     return path
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import keras
 
+import reidfw_core._keras.custom_function
+import reidfw_core._keras.head  # noqa: F401 (both register the layers that our own files name)
 from reidfw_core.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,20 @@ def load_embedding_model(path: Path) -> keras.Model:
     Raises:
         DataError: the file is missing, not a Keras model, or not a model from one image to one vector.
     """
+    model = _without_augmentation(load_keras_file(path))
+    model, removed = cut_classifier(model)
+    if removed:
+        logger.info("%s is a classifier: embedding taken before %s", path.name, ", ".join(reversed(removed)))
+    check_image_to_vector(model, str(path))
+    return model
+
+
+def load_keras_file(path: Path) -> keras.Model:
+    """Reads a ``.keras`` or ``.h5`` file as it is.
+
+    Raises:
+        DataError: the file is missing or not a Keras model.
+    """
     if not path.is_file():
         raise DataError(f"There is no model file {path}")
     if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
@@ -50,11 +66,6 @@ def load_embedding_model(path: Path) -> keras.Model:
         ) from cause
     if not isinstance(model, keras.Model):
         raise DataError(f"{path} holds a {type(model).__name__}, not a Keras model")
-    model = _without_augmentation(model)
-    model, removed = cut_classifier(model)
-    if removed:
-        logger.info("%s is a classifier: embedding taken before %s", path.name, ", ".join(reversed(removed)))
-    check_image_to_vector(model, str(path))
     return model
 
 

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from reidfw_core._keras.files import TWO_OUTPUT_NETWORK
+from reidfw_core._keras.head import BN_NECK_LAYER, LOGITS_LAYER, CosineClassifier, Head, attach_head
 from reidfw_core.errors import DataError, nearest_match
 from reidfw_core.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
-EMBEDDING_LAYER = "embedding"
-"""Name of the layer whose output is the embedding in every model that reidfw saves."""
-
 
 @dataclass(frozen=True)
 class ReidNetwork:
-    """One set of layers, seen through three models that share their weights.
+    """One set of layers, seen through models that share their weights.
 
     Attributes:
-        training: image (B, H, W, C) to embedding (B, D) and logits (B, I).
+        training: image (B, H, W, C) to the embedding (B, D) that metric losses see, and logits (B, I).
         classification: image to softmax probabilities (B, I).
-        embedding: image to embedding (B, D), not normalised.
+        embedding: image to the embedding (B, D) that the finished model gives.
+        cosine_scale: what the logits are divided by to get cosines, None where the classifier is linear.
     """
 
     training: keras.Model
     classification: keras.Model
     embedding: keras.Model
+    cosine_scale: float | None = None
 
     @property
     def embedding_dim(self) -> int:
@@ -40,22 +41,34 @@ class ReidNetwork:
         return int(self.embedding.output_shape[-1])
 
     @property
+    def num_identities(self) -> int:
+        """Classes I of the classifier."""
+        return int(self.classification.output_shape[-1])
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
         height, width, channels = self.embedding.input_shape[1:]
         return int(height), int(width), int(channels)
 
+    def scoring_function(self) -> Callable[[Any], tuple[Any, Any, Any]]:
+        """A graph function from images to the finished embedding, the embedding for metric losses, and logits."""
+        model = keras.Model(self.training.inputs, [self.embedding.output, *self.training.outputs])
+        shape = (None, *self.input_shape)
+        function: Callable[[Any], tuple[Any, Any, Any]] = tf.function(
+            lambda images: tuple(model(images, training=False)), input_signature=[tf.TensorSpec(shape, tf.float32)]
+        )
+        return function
 
-def assemble_network(features: keras.Model, num_identities: int, dropout: float | None, seed: int) -> ReidNetwork:
-    """Adds pooling, dropout and a classifier to a backbone or to an embedding model.
 
-    The embedding is the globally averaged feature map, taken before dropout.
+def assemble_network(features: keras.Model, num_identities: int, head: Head, seed: int) -> ReidNetwork:
+    """Adds a head to a backbone or to an embedding model.
 
     Args:
         features: (B, H, W, C) to a feature map (B, h, w, D) or to an embedding (B, D).
         num_identities: classes I of the classifier.
-        dropout: rate of a dropout layer between embedding and classifier, None or 0 for none.
-        seed: seeds dropout and the classifier's weights.
+        head: pooling, embedding and classifier.
+        seed: seeds dropout and the head's weights.
 
     Raises:
         DataError: the output is neither a feature map nor a vector.
@@ -64,24 +77,43 @@ def assemble_network(features: keras.Model, num_identities: int, dropout: float 
         raise DataError(
             f"The model '{features.name}' has several inputs or outputs; one image in, one tensor out is needed"
         )
-    image, output = features.inputs[0], features.outputs[0]
-    if len(output.shape) == 4:
-        embedding = keras.layers.GlobalAveragePooling2D(name=EMBEDDING_LAYER)(output)
-    elif len(output.shape) == 2:
-        embedding = output
-    else:
-        raise DataError(
-            f"The model '{features.name}' gives a tensor of shape {output.shape}; a feature map or a vector is needed"
-        )
-    hidden = keras.layers.Dropout(dropout, seed=seed, name="dropout")(embedding) if dropout else embedding
-    initial = keras.initializers.GlorotUniform(seed=seed)
-    logits = keras.layers.Dense(num_identities, kernel_initializer=initial, name="logits")(hidden)
-    probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    tensors = attach_head(features.outputs[0], head, num_identities, seed, features.name)
+    return _network(features.inputs[0], tensors.metric, tensors.embedding, tensors.logits)
+
+
+def _network(
+    image: Any, metric: Any, embedding: Any, logits: Any, probabilities: Any = None, scale: float | None = None
+) -> ReidNetwork:
+    if probabilities is None:
+        probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    training = keras.Model(image, [metric, logits], name="training_network")
+    classifier = training.get_layer(LOGITS_LAYER)
     return ReidNetwork(
-        training=keras.Model(image, [embedding, logits], name="training_network"),
+        training=training,
         classification=keras.Model(image, probabilities, name="classification_network"),
         embedding=keras.Model(image, embedding, name="embedding_network"),
+        cosine_scale=classifier.scale if isinstance(classifier, CosineClassifier) else scale,
     )
+
+
+def network_of_augmented_model(model: keras.Model) -> ReidNetwork:
+    """The network inside a ``*_augmented_model.keras``, to train it on.
+
+    Raises:
+        DataError: it is no such model.
+    """
+    names = {layer.name for layer in model.layers}
+    if TWO_OUTPUT_NETWORK not in names:
+        raise DataError(f"The model '{model.name}' is no last_augmented_model.keras or best_augmented_model.keras")
+    inner = model.get_layer(TWO_OUTPUT_NETWORK)
+    probabilities, embedding = inner.outputs
+    classifier = inner.get_layer(LOGITS_LAYER)
+    hidden = classifier.input
+    layers = {layer.name: layer for layer in inner.layers}
+    if "dropout" in layers and layers["dropout"].output is hidden:
+        hidden = layers["dropout"].input
+    metric = layers[BN_NECK_LAYER].input if BN_NECK_LAYER in layers else hidden
+    return _network(inner.inputs[0], metric, embedding, classifier.output, probabilities)
 
 
 def freeze_layers(network: ReidNetwork, frozen: Sequence[int | slice]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from reidfw_core._keras.network import ReidNetwork
+from reidfw_core._keras.precision import in_precision
 from reidfw_core._keras.statistics import batch_norm_layers
 
 
@@ -22,20 +24,31 @@ class LossTerm:
         name: what logs and curves call it.
         weight: its factor in the sum.
         consumes: the output that it is computed from.
+        cosine_scale: what logits are divided by to get cosines.
         function: ``function(identities, outputs)`` to a scalar.
     """
 
     name: str
     weight: float
-    consumes: Literal["embeddings", "logits", "probabilities"]
+    consumes: Literal["embeddings", "logits", "probabilities", "cosines"]
     function: Callable[[Any, Any], Any]
+    cosine_scale: float = 1.0
 
-    def value(self, identities: Any, embeddings: Any, logits: Any) -> Any:
-        """The unweighted scalar for one batch."""
-        outputs = {"embeddings": embeddings, "logits": logits}.get(self.consumes)
-        if outputs is None:
-            outputs = tf.nn.softmax(logits)
-        return tf.cast(self.function(identities, tf.cast(outputs, tf.float32)), tf.float32)
+    def value(self, identities: Any, embeddings: Any, logits: Any, *, training: bool = True) -> Any:
+        """The unweighted scalar for one batch; ``training`` is told to losses that are layers and want to know."""
+        if self.consumes == "embeddings":
+            outputs = embeddings
+        elif self.consumes == "cosines":
+            outputs = tf.cast(logits, tf.float32) / self.cosine_scale
+        else:
+            outputs = logits if self.consumes == "logits" else tf.nn.softmax(logits)
+        extra = {"training": training} if self._knows_training else {}
+        return tf.cast(self.function(identities, tf.cast(outputs, tf.float32), **extra), tf.float32)
+
+    @property
+    def _knows_training(self) -> bool:
+        layer: Any = self.function
+        return isinstance(layer, keras.layers.Layer) and "training" in inspect.signature(layer.call).parameters
 
 
 @dataclass(frozen=True)
@@ -63,9 +76,11 @@ def _frozen_statistics(layers: Sequence[keras.layers.BatchNormalization]) -> Ite
             layer.momentum = momentum
 
 
-def loss_values(terms: Sequence[LossTerm], identities: Any, embeddings: Any, logits: Any) -> tuple[Any, dict[str, Any]]:
+def loss_values(
+    terms: Sequence[LossTerm], identities: Any, embeddings: Any, logits: Any, *, training: bool = True
+) -> tuple[Any, dict[str, Any]]:
     """The weighted sum of all terms, and each of them unweighted by its name."""
-    values = {term.name: term.value(identities, embeddings, logits) for term in terms}
+    values = {term.name: term.value(identities, embeddings, logits, training=training) for term in terms}
     return tf.add_n([term.weight * values[term.name] for term in terms]), values
 
 
@@ -73,11 +88,13 @@ class ReidTrainer(keras.Model):
     """Trains a :class:`~reidfw_core._keras.network.ReidNetwork`; metrics are loss, each term, and accuracy.
 
     Args:
-        network: the network; its layers are trained in place.
+        network: the network. In float32 its layers are trained in place; otherwise a twin of it is, and the network
+            gets the twin's weights inside :meth:`averaged_weights`.
         terms: the losses.
         average_momentum: share of the old average that each step keeps in the exponential moving average of all
             weights and batch normalization statistics; 0 switches averaging off.
         sharpness: settings of sharpness-aware minimisation.
+        precision: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.
 
     Source: P. Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", 2021, algorithm 1;
     J. Du et al., "Efficient Sharpness-aware Minimization", 2022, for taking the ascent from a part of the batch.
@@ -89,31 +106,84 @@ class ReidTrainer(keras.Model):
         terms: Sequence[LossTerm],
         average_momentum: float = 0.0,
         sharpness: Sharpness | None = None,
+        precision: str = "float32",
     ) -> None:
         super().__init__(name="reid_trainer")
-        self.network = network.training
+        self._published = network.training.variables
+        self._in_place = precision == "float32"
+        self.network = network.training if self._in_place else in_precision(network.training, precision)
         self.terms = tuple(terms)
         self.term_layers = [term.function for term in terms if isinstance(term.function, keras.layers.Layer)]
+        self._build_terms(network)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", *(term.name for term in terms))}
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self._sharpness = sharpness or Sharpness()
         self._normalizations = batch_norm_layers(self.network)
         self._momentum = average_momentum
         self._averaged = [v for v in self.network.variables if v.dtype == "float32"] if average_momentum else []
-        self._averages = [tf.Variable(v.value, trainable=False) for v in self._averaged]
-        self._steps = tf.Variable(0.0, trainable=False)
+        same = tf.VariableAggregation.MEAN  # all devices have the same values; one must be named
+        self._averages = [tf.Variable(v.value, trainable=False, aggregation=same) for v in self._averaged]
+        self._steps = tf.Variable(0.0, trainable=False, aggregation=same)
+
+    def _build_terms(self, network: ReidNetwork) -> None:
+        # Losses with weights get them now and not in the first step: the optimizer, and a resumed state, need them.
+        widths = {"embeddings": int(self.network.outputs[0].shape[-1])}
+        for term in self.terms:
+            if isinstance(term.function, keras.layers.Layer) and not term.function.built:
+                width = widths.get(term.consumes, network.num_identities)
+                term.function(keras.KerasTensor((None,), "int64"), keras.KerasTensor((None, width), "float32"))
+
+    @property
+    def published_variables(self) -> list[Any]:
+        """The variables of the network that is validated and saved."""
+        return list(self._published)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """The network has its averaged weights inside the block, and its own again after it."""
-        own = [variable.numpy() for variable in self._averaged]
-        for variable, average in zip(self._averaged, self._averages, strict=True):
-            variable.assign(average)
+        """The network has its averaged weights inside the block (its own, where they are not averaged).
+
+        After the block a network that is trained in place has its own weights again.
+        """
+        averages = {id(v): average for v, average in zip(self._averaged, self._averages, strict=True)}
+        values = [averages.get(id(variable), variable).numpy() for variable in self.network.variables]
+        own = [variable.numpy() for variable in self._published] if self._in_place else []
+        for variable, value in zip(self._published, values, strict=True):
+            variable.assign(value)
         try:
             yield
         finally:
-            for variable, value in zip(self._averaged, own, strict=True):
+            if self._in_place:
+                for variable, value in zip(self._published, own, strict=True):
+                    variable.assign(value)
+
+    def state_arrays(self) -> dict[str, list[Any]]:
+        """All that a step changes, by group: network, averages, their step count, losses, optimizer."""
+        return {name: [variable.numpy() for variable in items] for name, items in self._state_variables().items()}
+
+    def restore(self, arrays: Mapping[str, Sequence[Any]]) -> None:
+        """Sets everything to what :meth:`state_arrays` gave; the trainer must be compiled.
+
+        Raises:
+            ValueError: the state belongs to another network, optimizer or losses.
+        """
+        for name, variables in self._state_variables().items():
+            given = arrays.get(name, ())
+            shapes = [tuple(value.shape) for value in given], [tuple(variable.shape) for variable in variables]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"the saved {name} has {len(given)} tensors, this training's has {len(variables)}")
+            for variable, value in zip(variables, given, strict=True):
                 variable.assign(value)
+
+    def _state_variables(self) -> dict[str, list[Any]]:
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return {
+            "network": list(self.network.variables),
+            "averages": list(self._averages),
+            "steps": [self._steps],
+            "losses": [variable for layer in self.term_layers for variable in layer.variables],
+            "optimizer": list(self.optimizer.variables),
+        }
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -141,12 +211,14 @@ class ReidTrainer(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def _differentiate(self, images: Any, identities: Any) -> tuple[list[Any], Any, dict[str, Any], Any]:
+        # Gradients of several devices are summed by the optimizer: each gives its share of the mean.
+        share = 1.0 / tf.distribute.get_strategy().num_replicas_in_sync
         with tf.GradientTape() as tape:
             embeddings, logits = self.network(images, training=True)
             total, values = loss_values(self.terms, identities, embeddings, logits)
             if self.network.losses:
                 total += tf.add_n(self.network.losses)
-            scaled = self.optimizer.scale_loss(total)
+            scaled = self.optimizer.scale_loss(total * share)
         return tape.gradient(scaled, self.trainable_variables), total, values, logits
 
     def _ascend(self, images: Any, identities: Any) -> list[Any]:
@@ -156,11 +228,15 @@ class ReidTrainer(keras.Model):
             return []
         part = max(1, round(images.shape[0] * self._sharpness.batch_share)) if images.shape[0] else None
         gradients, *_ = self._differentiate(images[:part], identities[:part])
-        norm = tf.maximum(tf.linalg.global_norm(gradients), 1e-12)
-        perturbation = [
-            tf.zeros_like(variable.value) if gradient is None else gradient * (self._sharpness.radius / norm)
+        gradients = [
+            tf.zeros_like(variable.value) if gradient is None else gradient
             for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
         ]
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.maximum(tf.linalg.global_norm(gradients), 1e-12)
+        perturbation = [gradient * (self._sharpness.radius / norm) for gradient in gradients]
         self._move(perturbation, 1.0)
         return perturbation
 

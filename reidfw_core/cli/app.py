@@ -63,6 +63,19 @@ def run(
 
 
 @app.command()
+def resume(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of an interrupted run.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes, for example training.epochs=200.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Go on with an interrupted run where it stopped."""
+    from reidfw_core.cli import run as command
+
+    with reporting_errors(debug):
+        command.resume(run_dir, overrides or [])
+
+
+@app.command()
 def validate(
     arguments: Arguments = None,
     config_path: ConfigPath = None,

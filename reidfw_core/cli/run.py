@@ -121,6 +121,24 @@ def run(arguments: Sequence[str], config_path: Path | None, config_name: str | N
         display_figures(result.run_dir)
 
 
+def resume(run_dir: Path, overrides: Sequence[str]) -> None:
+    """Goes on with an interrupted run in its own folder."""
+    from reidfw_core.cli.console import ProgressListener
+    from reidfw_core.config import read_config
+    from reidfw_core.run.resume import open_run
+    from reidfw_core.run.runner import run as run_plan
+
+    with logging_to_screen() as console:
+        continued = open_run(run_dir)
+        changes = [*overrides, f"hydra.run.dir='{continued.run_dir}'"]
+        if continued.training_state is not None:
+            changes.append(f"training.resume_training_from='{continued.training_state}'")
+        configuration = read_config(continued.config, changes, Catalog(), check_paths=True)
+        show_warnings(configuration.warnings)
+        result = run_plan(configuration, [("progress", ProgressListener(console))], continued=continued)
+    show_result(result, shlex.join([str(continued.config), "~hydra"]))
+
+
 def _check_with_frameworks(configuration: Configuration) -> None:
     from reidfw_core.run.runner import check_training
     from reidfw_core.run.setup import import_frameworks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib.metadata import entry_points
 from typing import Any
 
 from reidfw_core.catalog import Catalog, CatalogEntry
@@ -36,6 +37,7 @@ from reidfw_core.config.sections import (
 from reidfw_core.config.sources import TreePath, dotted
 from reidfw_core.errors import (
     ConfigError,
+    DataError,
     PluginBroken,
     PluginConflict,
     PluginIncompatible,
@@ -47,6 +49,9 @@ from reidfw_core.hookspecs import KINDS
 
 MLFLOW = "mlflow"
 """The listener to which the ``mlflow`` section belongs."""
+
+AUTOMATIC_GROUP = "reidfw.automatic_listeners"
+"""Entry point group that names listeners which join every run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +210,12 @@ def bind(loaded: LoadedConfig, groups: frozenset[Group], catalog: Catalog) -> Bi
     pairs: list[tuple[Choice, BoundComponent]] = []
     problems: list[tuple[Problem, ReidfwError | None]] = []
     warnings: list[str] = []
-    for choice in choices(loaded.values, groups):
+    named = choices(loaded.values, groups)
+    for choice in [*named, *automatic_listeners(catalog, named)]:
         try:
+            if choice.kind == "augmentations" and ":" in choice.reference:
+                found.setdefault(choice.field, []).append(_bind_function(choice, loaded))
+                continue
             entry = _find(choice, loaded, catalog)
         except _ChoiceError as refusal:
             if choice.optional and isinstance(refusal.cause, PluginNotFound):
@@ -426,6 +435,16 @@ def _listeners(values: Mapping[str, Any]) -> list[Choice]:
     return chosen
 
 
+def automatic_listeners(catalog: Catalog, named: Sequence[Choice]) -> list[Choice]:
+    """Installed listeners that join every run (group ``reidfw.automatic_listeners``), unless they are named anyway."""
+    installed = {entry.name for entry in catalog.entries("listeners")}
+    given = {choice.reference.rpartition("/")[2] for choice in named if choice.kind == "listeners"}
+    joining = sorted({point.name for point in entry_points(group=AUTOMATIC_GROUP)} & installed - given)
+    return [
+        Choice(field="listeners", kind="listeners", reference=name, path=("listeners",), blocks=()) for name in joining
+    ]
+
+
 # --- loading and parameters -----------------------------------------------------------------------------------------
 
 
@@ -477,6 +496,17 @@ def _bind_one(choice: Choice, entry: CatalogEntry, loaded: LoadedConfig, catalog
         )
         raise _ChoiceError(loaded.sources.problem(choice.path, broken.message), broken) from cause
     return BoundComponent(entry.kind, entry.name, entry.distribution, entry.version, component)
+
+
+def _bind_function(choice: Choice, loaded: LoadedConfig) -> BoundComponent:
+    """An augmentation function of the user's own as a component."""
+    from reidfw_core.custom_augmentation import CustomAugmentation
+
+    try:
+        component = CustomAugmentation.of(choice.reference, choice.blocks[0].values)
+    except DataError as cause:
+        raise _ChoiceError(loaded.sources.problem(choice.path, cause.message), cause) from cause
+    return BoundComponent("augmentations", choice.reference, "a function of your own", "", component)
 
 
 def _params(choice: Choice, component_class: type[Component], loaded: LoadedConfig) -> ComponentParams:

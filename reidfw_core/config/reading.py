@@ -72,6 +72,9 @@ SECTION_MODELS: Mapping[str, type[BaseModel]] = {
 }
 """The model of each section, in the order in which complaints are shown where lines do not tell."""
 
+RETRIEVAL_METRICS = frozenset({"val_map", "val_rank1"})
+"""Metrics of a validation set, in lower case, that mean something only for identities that were not trained on."""
+
 TOP_LEVEL = frozenset({"operation_mode", "listeners", *SECTION_MODELS, *IGNORED_SECTIONS})
 
 
@@ -288,13 +291,30 @@ class _Review:
                 self.sections[name] = sound.value
 
     def _with_dependent_defaults(self, name: str, values: Any) -> Any:
-        """Held-out identities cannot be scored by the classifier: the best epoch is then told by the mAP."""
+        """Defaults that follow from other sections.
+
+        A training that is judged by retrieval holds whole identities out; and held-out identities cannot be scored by
+        the classifier, so that the best epoch is then told by the mAP.
+        """
+        if name == "dataset" and isinstance(values, Mapping) and values.get("validation_split_by") is None:
+            return {**values, "validation_split_by": "identity" if self._watches_retrieval() else "image"}
         dataset = self.sections.get("dataset")
         if name != "training" or not isinstance(values, Mapping) or dataset is None:
             return values
         if dataset.validation_split_by == "identity" and dataset.validation_path is None:
             return {**values, "checkpoint_monitor": values.get("checkpoint_monitor") or "val_mAP"}
         return values
+
+    def _watches_retrieval(self) -> bool:
+        training = self.values.get("training")
+        training = training if isinstance(training, Mapping) else {}
+        callbacks = training.get("callbacks")
+        watched = [training.get("checkpoint_monitor")] + [
+            arguments.get("monitor")
+            for arguments in (callbacks.values() if isinstance(callbacks, Mapping) else ())
+            if isinstance(arguments, Mapping)
+        ]
+        return any(str(metric).lower() in RETRIEVAL_METRICS for metric in watched)
 
     def _check_listeners(self) -> None:
         items = self.values.get("listeners")
@@ -332,13 +352,6 @@ class _Review:
             and self.values.get("custom_data_augmentation")
         ):
             self.complain(("custom_data_augmentation",), "excludes data_augmentation; keep one of the two sections")
-        custom = self.sections.get("custom_data_augmentation")
-        if custom is not None and ":" in custom.function_name:
-            self.complain(
-                ("custom_data_augmentation", "function_name"),
-                f"'{custom.function_name}' names a Python function; the name of an installed augmentation is expected",
-                allowed="a function of your own is registered as a component in the group 'reidfw.augmentations'",
-            )
         preprocessing: PreprocessingSection | None = self.sections.get("preprocessing")
         if preprocessing is not None and preprocessing.rescaling is None and groups & IMAGE_GROUPS:
             self.complain(("preprocessing", "rescaling"), f"is required in operation_mode {mode}: scale and offset")
@@ -347,6 +360,12 @@ class _Review:
             note = layer_slices_note(training.get("frozen_layers"))
             if note:
                 self.warn(("training", "frozen_layers"), note)
+            if self.sections["training"].resume_training_from is True and model is not None and not model.model_path:
+                self.complain(
+                    ("training", "resume_training_from"),
+                    "is True, so model.model_path must be the last_augmented_model.keras to go on from; or give its "
+                    "path here",
+                )
 
     def check_data_sets(self, mode: OperationMode, groups: frozenset[Group], components: BoundComponents) -> None:
         """The data sets without which the mode cannot run; a reader that needs no folders is not asked for any."""
@@ -417,6 +436,10 @@ class _Review:
                 if folder is not None:
                     single = role == "prediction_query" and Path(folder).is_file()
                     yield ("dataset", f"{role}_path"), folder, not single
+        training: TrainingSection | None = self.sections.get("training")
+        if training is not None and "training" in groups and isinstance(training.resume_training_from, Path):
+            resumed = training.resume_training_from
+            yield ("training", "resume_training_from"), resumed, resumed.expanduser().is_dir()
         prediction: PredictionSection | None = self.sections.get("prediction")
         if prediction is not None and "prediction" in groups:
             if prediction.gallery_index is not None:

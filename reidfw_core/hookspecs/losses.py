@@ -17,7 +17,8 @@ def build_loss(num_identities: int, embedding_dim: int) -> Any:
 
     Returns:
         A callable ``loss(identities, outputs)`` of an integer tensor (B,) with values in [0, I) and the float32
-        tensor that the component ``consumes``: (B, D) embeddings or (B, I) logits or probabilities. It gives a
+        tensor that the component ``consumes``: (B, D) embeddings, or (B, I) logits,
+        probabilities or cosines. It gives a
         float32 scalar, differentiable with respect to ``outputs``. A ``keras.layers.Layer`` is also fine; its
         weights are then trained along.
     """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +33,10 @@ from reidfw_core.run.directory import (
     write_json,
     write_start,
 )
+from reidfw_core.run.resume import Continuation, FinishedStep
 from reidfw_core.run.setup import import_frameworks, prepare_frameworks
 from reidfw_core.run.summarize import summarize
+from reidfw_core.services.resuming import LAST_MODEL, check_resume_point
 from reidfw_core.services.training import check_settings
 from reidfw_core.types import BenchmarkReport, ModelFile, ModelFormat
 
@@ -107,11 +111,12 @@ def check_training(configuration: Configuration) -> None:
     """Checks what only Keras knows of the ``training`` section, where the mode trains.
 
     Raises:
-        DataError: an optimizer or a callback that Keras refuses.
+        DataError: an optimizer or a callback that Keras refuses, or a saved training that cannot be resumed.
     """
     config = configuration.config
     if config.training is None:
         return
+    check_resume_point(config.training, config.model)
     check_settings(
         config.training,
         configuration.components.losses,
@@ -132,7 +137,12 @@ def given_model(configuration: Configuration, run_dir: Path) -> ModelFile | None
     return ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
 
 
-def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]] = ()) -> RunResult:
+def run(
+    configuration: Configuration,
+    listeners: Sequence[tuple[str, Component]] = (),
+    *,
+    continued: Continuation | None = None,
+) -> RunResult:
     """Plans, checks and runs.
 
     Nothing is written before plan and preflight are fine. After that the run folder tells how far the run came
@@ -141,6 +151,7 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
     Args:
         configuration: the checked configuration.
         listeners: further listeners, each with its name.
+        continued: the interrupted run to go on with, in its own folder.
 
     Raises:
         ReidfwError: see :mod:`reidfw_core.errors`; unexpected errors of a component become a StepError.
@@ -152,7 +163,7 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
         logger.warning(note)
     artifacts = preflight(plan, configuration, bus)
     general = configuration.config.general
-    run_dir = create_run_dir(Path(configuration.config.hydra.run.dir))
+    run_dir = continued.run_dir if continued else create_run_dir(_wanted_dir(configuration))
     context = RunContext(
         run_dir=run_dir,
         saved_models_dir=run_dir / general.saved_models_dir,
@@ -161,7 +172,8 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
         bus=bus,
     )
     with run_log(run_dir):
-        write_start(run_dir, configuration, plan)
+        if continued is None:
+            write_start(run_dir, configuration, plan)
         for warning in configuration.warnings:
             logger.warning(warning, extra=LOG_ONLY)  # the screen showed it before the folder existed
         logger.info("operation_mode: %s", plan.operation_mode)
@@ -170,10 +182,28 @@ def run(configuration: Configuration, listeners: Sequence[tuple[str, Component]]
         model = given_model(configuration, run_dir)
         if model is not None:
             artifacts[ModelFile] = model
-        return _run_steps(plan, configuration, artifacts, context)
+        return _run_steps(plan, configuration, artifacts, context, continued.finished if continued else {})
 
 
-def _run_steps(plan: Plan, configuration: Configuration, artifacts: dict[type, Any], context: RunContext) -> RunResult:
+def _wanted_dir(configuration: Configuration) -> Path:
+    """``hydra.run.dir``; each computer of a training on several has a folder of its own."""
+    wanted = Path(configuration.config.hydra.run.dir)
+    training = configuration.config.training
+    if training is None or training.distribution != "multi_worker":
+        return wanted
+    from reidfw_core._keras.distribution import worker_place
+
+    place, _ = worker_place()
+    return wanted if place == 0 else wanted.with_name(f"{wanted.name}_worker{place}")
+
+
+def _run_steps(
+    plan: Plan,
+    configuration: Configuration,
+    artifacts: dict[type, Any],
+    context: RunContext,
+    finished: Mapping[str, FinishedStep],
+) -> RunResult:
     bus, run_dir = context.bus, context.run_dir
     done: list[StepResult] = []
     status = "failed"
@@ -190,7 +220,11 @@ def _run_steps(plan: Plan, configuration: Configuration, artifacts: dict[type, A
             origin=config_origin(configuration),
         )
         for current in plan.steps:
-            done.append(_run_step(current, len(plan.steps), configuration, artifacts, context))
+            before = finished.get(current.key)
+            if before is None:
+                done.append(_run_step(current, len(plan.steps), configuration, artifacts, context))
+            else:
+                done.append(_take_over(current, before, artifacts))
         status = "finished"
         _write_status(run_dir, plan, status, done, None)
         _write_summary(done, configuration, context, status, started)
@@ -246,6 +280,16 @@ def _run_step(
     return StepResult(planned=planned, result=result, seconds=seconds, model=worked_on)
 
 
+def _take_over(planned: PlannedStep, before: FinishedStep, artifacts: dict[type, Any]) -> StepResult:
+    """The result of a step that an earlier, interrupted run had finished."""
+    logger.info("%s was finished before.", planned.step.title)
+    worked_on = artifacts.get(ModelFile)
+    model = planned.step.model_of(before.result)
+    if model is not None:
+        artifacts[ModelFile] = model
+    return StepResult(planned=planned, result=before.result, seconds=before.seconds, model=worked_on)
+
+
 def _write_summary(
     done: Sequence[StepResult], configuration: Configuration, context: RunContext, status: str, started: datetime
 ) -> None:
@@ -294,32 +338,17 @@ def _note_failure(
     hint = f"\nHint: {error.hint}" if isinstance(error, ReidfwError) and error.hint else ""
     logger.error("Step '%s' %s: %s%s", step, status, reason, hint, extra=LOG_ONLY)
     if planned is not None:
-        logger.info("%s", _how_to_go_on(plan, done, context))
+        logger.info("%s", _how_to_go_on(done, context))
         context.bus.tell("step_failed", step=planned.key, error=error)
 
 
-def _how_to_go_on(plan: Plan, done: list[StepResult], context: RunContext) -> str:
+def _how_to_go_on(done: list[StepResult], context: RunContext) -> str:
+    trained = any(step.planned.step.name == "train" for step in done)
+    if trained or (context.saved_models_dir / LAST_MODEL).is_file():
+        what = "Training is done and kept." if trained else "The training is kept up to its last whole epoch."
+        return f"{what} To go on: reidfw resume {shlex.quote(str(context.run_dir))}"
     config = shlex.quote(str(context.run_dir / STATE_DIR / "config.resolved.yaml"))
-    remaining = {"chain_tqeb": "chain_qb", "chain_tqe": "chain_eqe"}.get(plan.operation_mode)
-    trained = next((step.result.embedding_model for step in done if step.planned.step.name == "train"), None)
-    if trained is not None and remaining:
-        return (
-            "Training is done and kept. To go on from its result: "
-            f"reidfw run {config} operation_mode={remaining} {_model_override(trained.path)} "
-            "'~model.model_name' '~hydra'"
-        )
-    lines = f"To start over with the same configuration: reidfw run {config} '~hydra'"
-    last = context.saved_models_dir / "last_augmented_model.keras"
-    if trained is None and last.is_file():
-        lines += (
-            "\nTo train on from the last epoch's weights, with a new classifier: "
-            f"reidfw run {config} {_model_override(last)} '~model.model_name' '~hydra'"
-        )
-    return lines
-
-
-def _model_override(path: Path) -> str:
-    return shlex.quote(f"model.model_path='{path}'")
+    return f"To start over with the same configuration: reidfw run {config} '~hydra'"
 
 
 def _write_status(
@@ -329,6 +358,8 @@ def _write_status(
         run_dir / STATE_DIR / "status.json",
         {
             "status": status,
+            "process": os.getpid(),
+            "computer": platform.node(),
             "operation_mode": plan.operation_mode,
             "finished_steps": [step.planned.key for step in done],
             "failed_step": failed,

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from reidfw_core._keras.callbacks import build_callbacks
+from reidfw_core._keras.head import Head
 from reidfw_core._keras.network import assemble_network, build_optimizer, freeze_layers, transfer_weights
 from reidfw_core._keras.statistics import batch_norm_layers, measure_batch_norm, set_batch_norm_momentum
 from reidfw_core._keras.trainer import LossTerm, ReidTrainer, Sharpness
@@ -33,7 +34,7 @@ def batch(seed: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def test_the_embedding_is_the_pooled_feature_map_before_dropout() -> None:
-    network = assemble_network(features(), 4, dropout=0.5, seed=1)
+    network = assemble_network(features(), 4, Head(dropout=0.5), seed=1)
     images, _ = batch()
     embedding, logits = network.training(images, training=False)
     pooled = tf.reduce_mean(features()(images, training=False), axis=(1, 2))
@@ -45,7 +46,7 @@ def test_the_embedding_is_the_pooled_feature_map_before_dropout() -> None:
 
 
 def test_frozen_layers_count_the_dense_layer_as_the_last() -> None:
-    network = assemble_network(features(), 4, dropout=None, seed=1)
+    network = assemble_network(features(), 4, Head(), seed=1)
     freeze_layers(network, (slice(0, -1),))
     assert {weight.path.split("/")[0] for weight in network.training.trainable_variables} == {"logits"}
     freeze_layers(network, (1,))
@@ -86,7 +87,7 @@ def test_momentum_is_set_everywhere() -> None:
 
 
 def test_the_weight_average_follows_its_formula_and_the_own_weights_come_back() -> None:
-    network = assemble_network(features(), 4, dropout=None, seed=1)
+    network = assemble_network(features(), 4, Head(), seed=1)
     trainer = ReidTrainer(network, [cross_entropy()], average_momentum=0.98)
     trainer.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
     kernel = network.training.get_layer("logits").kernel
@@ -103,7 +104,7 @@ def test_the_weight_average_follows_its_formula_and_the_own_weights_come_back() 
 
 def test_a_sharpness_aware_step_takes_the_gradient_uphill() -> None:
     def trained(radius: float) -> tuple[np.ndarray, np.ndarray]:
-        network = assemble_network(features(), 4, dropout=None, seed=1)
+        network = assemble_network(features(), 4, Head(), seed=1)
         trainer = ReidTrainer(network, [cross_entropy()], sharpness=Sharpness(radius, 1.0))
         trainer.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
         dense = network.training.get_layer("logits").kernel
@@ -111,7 +112,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_uphill() -> None:
         trainer.train_on_batch(*batch())
         return before, dense.numpy()
 
-    reference = assemble_network(features(), 4, dropout=None, seed=1).training
+    reference = assemble_network(features(), 4, Head(), seed=1).training
     images, identities = batch()
 
     def gradient() -> list[tf.Tensor]:
@@ -132,7 +133,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_uphill() -> None:
 
 
 def test_weights_of_losses_add_up() -> None:
-    network = assemble_network(features(), 4, dropout=None, seed=1)
+    network = assemble_network(features(), 4, Head(), seed=1)
     pull = LossTerm(name="norm", weight=0.25, consumes="embeddings", function=lambda _, e: tf.reduce_mean(e**2))
     trainer = ReidTrainer(network, [cross_entropy(2.0), pull])
     trainer.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
@@ -171,20 +172,21 @@ def test_callbacks_of_the_document() -> None:
             "TerminateOnNaN": None,
         }
     )
-    assert [type(callback).__name__ for callback in built] == [
-        "LearningRateScheduler",
-        "EarlyStopping",
-        "TerminateOnNaN",
-    ]
-    assert built[0].schedule(0, 0.1) == 1.0
-    assert isinstance(built[0].schedule(0, 0.1), float)
-    assert built[0].schedule(30, 0.1) == pytest.approx(0.05)
+    assert list(built) == ["LearningRateScheduler", "EarlyStopping", "TerminateOnNaN"]
+    assert [type(callback).__name__ for callback in built.values()] == list(built)
+    schedule = built["LearningRateScheduler"].schedule
+    assert schedule(0, 0.1) == 1.0
+    assert isinstance(schedule(0, 0.1), float)
+    assert schedule(30, 0.1) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
     ("configured", "message"),
     [
         ({"ReduceLROnPlateau": {}, "LearningRateScheduler": {"schedule": "lambda epoch: 0.1"}}, "at most one"),
+        ({"ReduceLROnPlateau": {}, "LRStepDecay": {}}, "at most one"),
+        ({"LRStepDecay": {"initial_lr": 0.1}}, r"LRStepDecay: the argument 'step_size' is required"),
+        ({"LRStepDeacy": {}}, "did you mean 'LRStepDecay'"),
         ({"EarlyStoping": {}}, "did you mean 'EarlyStopping'"),
         ({"ModelCheckpoint": {}}, "built in"),
         ({"EarlyStopping": {"patients": 3}}, "training.callbacks.EarlyStopping"),

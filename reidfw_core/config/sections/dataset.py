@@ -28,8 +28,10 @@ class DatasetSection(OpenSection):
     """Folder of the validation images. Where it is absent, a part of the training set is split off."""
     validation_split: Annotated[Number, Field(gt=0, lt=1)] = 0.2
     """Part of the training set that becomes the validation set, in (0, 1). Defaults to 0.2."""
-    validation_split_by: Annotated[Literal["image", "identity"], AnyCase] = "image"
-    """What is drawn for the validation set: single images (the default), or identities with all their images."""
+    validation_split_by: Annotated[Literal["image", "identity"], AnyCase] | None = None
+    """What is drawn for the validation set: single images (``image``), or identities with all their images
+    (``identity``). Defaults to ``identity`` where ``training.checkpoint_monitor`` or a callback watches ``val_mAP`` or
+    ``val_rank1``, else to ``image``."""
     test_query_path: Path | None = None
     """Folder of the query images of the test set."""
     test_gallery_path: Path | None = None
@@ -44,6 +46,12 @@ class DatasetSection(OpenSection):
     """Folder of the images of known identities."""
     check_image_files: bool = False
     """Decode every image before the run to find unusable files. Defaults to False."""
+    cache: Annotated[Literal["none", "memory", "disk"], AnyCase] = "none"
+    """Where decoded and resized training images are kept after their first use: nowhere (``none``, the default), in
+    ``memory``, or on ``disk``, in a file that later runs find again. Worth it where images are much larger than the
+    model's input."""
+    cache_limit: Annotated[Number, Field(gt=0)] = 2.0
+    """Largest size of that cache in GBytes; images that do not fit are decoded each time. Defaults to 2."""
     seed: Annotated[Integer, Field(ge=0, le=2**32 - 1)] = 123
     """Seed with which the data set is shuffled before it is split. Defaults to 123."""
     class_names: tuple[str, ...] | None = None

@@ -40,6 +40,19 @@ class ModelSection(OpenSection):
     pretrained: Annotated[bool | Path, Field(validate_default=True)] = False
     """Begin with ImageNet weights: True, False (the default), or the path of a weights file. The path of
     ``pretrained_weights``, where that is given."""
+    pooling: Annotated[Literal["average", "max", "gem"], AnyCase] = "average"
+    """How the feature map becomes a vector, in training: ``average`` (the default), ``max``, or ``gem``, the
+    generalised mean."""
+    gem_power: Annotated[PositiveInt, Field(le=10)] = 3
+    """Exponent of the generalised mean: 1 is the average, large ones come close to the maximum. Defaults to 3."""
+    embedding_size: PositiveInt | None = None
+    """Length of the embedding, made by a linear projection behind the pooling. By default there is none, and the
+    embedding has as many numbers as the feature map has channels."""
+    bn_neck: bool = False
+    """Batch normalization between the embedding that triplet losses see and the classifier; the model then gives the
+    normalized embedding. Defaults to False."""
+    l2_normalized: bool = False
+    """The model gives embeddings of length 1. Defaults to False: distances are computed on unit vectors anyway."""
     framework: Annotated[Literal["tf"], AnyCase] = "tf"
     """Framework of the model; ``tf`` is the only one."""
     alpha: float | str | None = None

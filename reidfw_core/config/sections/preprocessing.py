@@ -70,6 +70,6 @@ class CustomDataAugmentationSection(Section):
     """One augmentation function of the user's own; excludes ``data_augmentation``."""
 
     function_name: str
-    """Name of an augmentation component."""
+    """Name of an augmentation component, or a function of your own: ``module:function`` or ``file.py:function``."""
     config: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the function."""
+    """Arguments of the component, or the mapping that the function gets as ``config``."""

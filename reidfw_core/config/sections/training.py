@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from reidfw_core.config.expressions import is_lambda, parse_lambda, parse_layer_slices
-from reidfw_core.config.sections.base import AsWritten, Number, OpenSection, PositiveInt, Section
+from reidfw_core.config.sections.base import AnyCase, AsWritten, Number, OpenSection, PositiveInt, Section
 
 BUILT_IN_CALLBACKS = {
     "ModelCheckpoint": "the best and the last model are always saved",
@@ -135,6 +135,16 @@ class TrainingSection(Section):
     """All terms of the loss, instead of cross-entropy and ``triplet_loss``."""
     gradient_clip_norm: Annotated[Number, Field(gt=0)] | None = None
     """Largest norm of the gradient of all weights together; longer ones are shortened. Not limited by default."""
+    gradient_accumulation: PositiveInt = 1
+    """Batches whose gradients are averaged for one step of the optimizer. Defaults to 1."""
+    warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises in a straight line to what the optimizer or the schedule says.
+    Defaults to 0."""
+    precision: Annotated[Literal["float32", "mixed_bfloat16", "mixed_float16"], AnyCase] = "float32"
+    """Number format of the computation; weights and saved models are float32 always. Defaults to ``float32``."""
+    distribution: Annotated[Literal["none", "mirrored", "multi_worker"], AnyCase] = "none"
+    """Train on one device (``none``, the default), on all devices of this computer (``mirrored``), or on several
+    computers (``multi_worker``, each started with its ``TF_CONFIG``). The batch is divided among them."""
     batch_norm_momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     """Share of their old value that batch normalization statistics keep at each step, in [0, 1). Defaults to 0.9."""
     weight_average: Annotated[Number, Field(ge=0, lt=1)] = 0.98
@@ -143,11 +153,14 @@ class TrainingSection(Section):
     sharpness_radius: Annotated[Number, Field(ge=0)] | None = None
     """Length of the step uphill in sharpness-aware minimisation; 0 switches it off. By default 0.05 where a network
     starts from random weights and no augmentation is given, else 0."""
-    checkpoint_monitor: Literal["val_loss", "val_accuracy", "val_mAP"] = "val_loss"
+    checkpoint_monitor: Literal["val_loss", "val_accuracy", "val_mAP", "val_rank1"] = "val_loss"
     """Metric that tells the best epoch. Defaults to ``val_loss``, and to ``val_mAP`` where ``validation_split_by`` is
     ``identity``: a classifier cannot be scored on identities that it has not seen."""
-    resume_training_from: Annotated[None, BeforeValidator(_false_is_none)] = None
-    """Accepted without a value only: to go on from saved weights, give the file as ``model.model_path``."""
+    validate_every: PositiveInt = 1
+    """Epochs from one validation to the next; the first and the last epoch are always validated. Defaults to 1."""
+    resume_training_from: Annotated[bool | Path | None, BeforeValidator(_false_is_none)] = None
+    """Go on with a training exactly where it stopped: the path of its ``last_augmented_model.keras`` or of its run
+    folder, or True where ``model.model_path`` is that file. ``epochs`` counts from the beginning. None by default."""
     trained_model_path: Path | None = None
     """Where a further copy of the best model goes. None by default."""
     dryrun: Annotated[PositiveInt | None, BeforeValidator(_false_is_none)] = None
@@ -170,10 +183,3 @@ class TrainingSection(Section):
         if value is not None and info.data.get("triplet_loss") is not None:
             raise ValueError("losses lists all terms, so it excludes triplet_loss; give one of them")
         return value
-
-    @field_validator("resume_training_from", mode="before")
-    @classmethod
-    def _check_resume(cls, value: Any) -> Any:
-        if value not in (None, False):
-            raise ValueError("is not supported; to go on from saved weights, give the file as model.model_path")
-        return None

@@ -348,7 +348,7 @@ def problem_of(read: Read, text: str, *overrides: str) -> dict[str, str]:
         ("training.triplet_loss.margin=1.5", "training.triplet_loss.margin", "less than or equal to 1"),
         ("training.triplet_loss.marign=0.2", "training.triplet_loss.marign", "did you mean 'margin'"),
         ("training.losses=[{name: center}]", "training.losses", "excludes triplet_loss"),
-        ("training.resume_training_from=last.keras", "training.resume_training_from", "model.model_path"),
+        ("training.resume_training_from=True", "training.resume_training_from", "model.model_path must be"),
         ("quantization.quantizer=tflite", "quantization.quantizer", "onnx_quantizer, TFlite_converter"),
         ("~quantization.quantizer", "quantization.quantizer", "is required and missing"),
         ("quantization.quantization_type=QAT", "quantization.quantization_type", "allowed: PTQ"),
@@ -525,8 +525,23 @@ def test_a_custom_augmentation_is_an_installed_component(read: Read, document: s
     assert augmentation.component.params.mode == "vertical"
     assert "mode" in problem_of(read, text + custom.replace("mode:", "mod:"))["custom_data_augmentation.config.mod"]
     problems = problem_of(read, text + custom.replace("random_flip", "my_module:progressive"))
-    assert "names a Python function" in problems["custom_data_augmentation.function_name"]
+    assert "there is no module 'my_module'" in problems["custom_data_augmentation.function_name"]
     assert len(problems) == 1
+
+
+def test_a_custom_augmentation_is_a_function_of_a_file(read: Read, document: str, tmp_path) -> None:
+    text = without(document, "data_augmentation")
+    file = tmp_path / "mine.py"
+    file.write_text("def darker(images, config, pixels_range, batch_info):\n    return images * config['by']\n")
+    custom = f"custom_data_augmentation:\n  function_name: {file}:darker\n  config: {{by: 0.5}}\n"
+    (augmentation,) = read(text + custom).components.augmentations
+    assert augmentation.component.params.config == {"by": 0.5}
+    problems = problem_of(read, text + custom.replace(":darker", ":darkr"))
+    assert "did you mean 'darker'" in problems["custom_data_augmentation.function_name"]
+    file.write_text("import nonsense_that_is_nowhere\n")
+    other = custom.replace("mine.py", "broken.py")
+    file.rename(tmp_path / "broken.py")
+    assert "cannot be imported" in problem_of(read, text + other)["custom_data_augmentation.function_name"]
 
 
 # --- many problems at once ---
