@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from reidfw_losses._keras.triplet import TripletLoss
 
 
-def _refuse_bool(value: Any) -> Any:
+def _margin(value: Any) -> Any:
     # pydantic reads True as 1.0, so that `margin: yes` would train with the largest margin there is.
-    if isinstance(value, bool):
-        raise ValueError("should be a number in [0, 1], not a truth value")
-    return value
+    if isinstance(value, str) and value.strip().lower() == "soft":
+        return "soft"
+    try:
+        number = None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None:
+        raise ValueError(f"should be a number in [0, 1], or soft, got {value!r}")
+    if not number >= 0.0:
+        raise ValueError("should be greater than or equal to 0")
+    if number > 1.0:
+        raise ValueError("should be less than or equal to 1")
+    return number
 
 
 def _lower(value: Any) -> Any:
@@ -38,8 +48,9 @@ class _Triplet(Loss):
     class Params(ComponentParams):
         """The ``training.triplet_loss`` block of the YAML, without its ``strategy``, which selects the component."""
 
-        margin: Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0.0, le=1.0)] = 0.3
-        """How much farther than a positive a negative shall lie, in units of the distance; in [0, 1]."""
+        margin: Annotated[Annotated[float, Field(ge=0.0, le=1.0)] | Literal["soft"], BeforeValidator(_margin)] = 0.3
+        """How much farther than a positive a negative shall lie, in units of the distance; in [0, 1]. ``soft`` takes
+        the softplus of the difference instead of a hinge."""
         distance_metric: Annotated[Literal["cosine", "euclidean"], BeforeValidator(_lower)] = "cosine"
         """``cosine`` is 1 - a.b, ``euclidean`` is |a - b|, both in [0, 2] and both on embeddings scaled to length 1."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from reidfw_losses.center import Center
 from reidfw_losses.cross_entropy import IdentityCrossEntropy
+from reidfw_losses.margins import ArcFace, CosFace
+from reidfw_losses.pairs import Circle, SupervisedContrastive
 from reidfw_losses.triplet import TripletHard, TripletSemiHard, TripletSimple
 
 from reidfw_core.api import ComponentParams, DataError, Loss
@@ -19,8 +23,16 @@ COMPONENTS: dict[str, type[Loss]] = {
     "triplet_hard": TripletHard,
     "triplet_semi_hard": TripletSemiHard,
     "triplet_simple": TripletSimple,
+    "arcface": ArcFace,
+    "cosface": CosFace,
+    "circle": Circle,
+    "supervised_contrastive": SupervisedContrastive,
+    "center": Center,
     "identity_cross_entropy": IdentityCrossEntropy,
 }
+CONSUMES = {"identity_cross_entropy": "logits", "arcface": "cosines", "cosface": "cosines"}
+ALONE = {"identity_cross_entropy", "arcface", "cosface", "center"}
+"""Losses that make sense with one image of an identity."""
 TRIPLETS = {name: cls for name, cls in COMPONENTS.items() if name.startswith("triplet")}
 
 every_component = pytest.mark.parametrize("name", COMPONENTS)
@@ -46,8 +58,8 @@ def test_importing_the_components_imports_no_framework() -> None:
 @every_component
 def test_facts_docs_and_described_parameters(name: str) -> None:
     component = COMPONENTS[name]
-    assert component.consumes == ("logits" if name == "identity_cross_entropy" else "embeddings")
-    assert component.min_instances == (1 if name == "identity_cross_entropy" else 2)
+    assert component.consumes == CONSUMES.get(name, "embeddings")
+    assert component.min_instances == (1 if name in ALONE else 2)
     assert "Source:" in (component.__doc__ or "")
     assert all(field.description for field in component.Params.model_fields.values())
 
@@ -55,13 +67,16 @@ def test_facts_docs_and_described_parameters(name: str) -> None:
 @every_component
 def test_the_defaults_build_a_loss_that_gives_a_finite_scalar(name: str) -> None:
     component = COMPONENTS[name]()
-    arguments = {"num_identities": 4} if name.startswith("triplet") else {}
-    loss = component.build_loss(**arguments)
-    outputs = np.random.default_rng(0).normal(size=(8, 4 if component.consumes == "logits" else 6))
+    known = {"num_identities": 4, "embedding_dim": 6}
+    wanted = inspect.signature(component.build_loss).parameters
+    loss = component.build_loss(**{key: value for key, value in known.items() if key in wanted})
+    outputs = np.random.default_rng(0).normal(size=(8, 6 if component.consumes == "embeddings" else 4))
+    if component.consumes == "cosines":
+        outputs = np.tanh(outputs)
     value = loss(np.arange(8) // 2, outputs.astype(np.float32))
     assert value.shape == ()
     assert value.dtype == "float32"
-    assert 0.0 < float(value) < 10.0
+    assert 0.0 < float(value) < 300.0
 
 
 @every_triplet
@@ -93,6 +108,7 @@ def test_bad_parameters_are_refused_with_what_is_allowed(name: str) -> None:
     assert "alpha" in problems(params, alpha=0.3)
     assert params(margin="1e-1").margin == 0.1
     assert params(margin=0).margin == 0.0
+    assert params(margin="Soft").margin == "soft"
     assert params(margin=1).margin == 1.0
 
 

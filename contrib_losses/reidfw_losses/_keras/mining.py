@@ -81,6 +81,89 @@ MINERS: dict[str, Miner] = {
 """The miner of each strategy, by the name that ``training.triplet_loss.strategy`` has for it."""
 
 
+def soft_batch_hard(distances: Any, positives: Any, negatives: Any) -> tuple[Any, Any]:
+    """As :func:`batch_hard_weights` with softplus instead of a hinge: the loss, and its derivatives (B, B)."""
+    dtype = distances.dtype
+    positive_distances = tf.where(positives, distances, -dtype.max)
+    negative_distances = tf.where(negatives, distances, dtype.max)
+    farthest = tf.reduce_max(positive_distances, axis=1, keepdims=True)
+    closest = tf.reduce_min(negative_distances, axis=1, keepdims=True)
+    valid = (farthest >= 0.0) & (closest < dtype.max)
+    gap = tf.where(valid, farthest - closest, 0.0)
+    count = _count(valid, dtype)
+    loss = tf.math.divide_no_nan(tf.reduce_sum(tf.where(valid, tf.nn.softplus(gap), 0.0)), count)
+    share = tf.math.divide_no_nan(tf.where(valid, tf.sigmoid(gap), 0.0), count)
+    return loss, share * (
+        _evenly(positive_distances == farthest, dtype) - _evenly(negative_distances == closest, dtype)
+    )
+
+
+def soft_semi_hard(distances: Any, positives: Any, negatives: Any) -> tuple[Any, Any]:
+    """As :func:`semi_hard_weights` with softplus instead of a hinge; mean over all pairs that have a negative."""
+    dtype = distances.dtype
+    pairs = positives & tf.reduce_any(negatives, axis=1, keepdims=True)
+    negative_distances = tf.where(negatives, distances, dtype.max)
+    farthest = tf.reduce_max(tf.where(negatives, distances, -dtype.max), axis=1, keepdims=True)
+
+    def triplets_of(positive: Any, positive_distance: Any) -> tuple[Any, Any]:
+        beyond = tf.where(negative_distances > positive_distance, negative_distances, dtype.max)
+        closest = tf.reduce_min(beyond, axis=1, keepdims=True)
+        chosen = tf.where(closest < dtype.max, closest, farthest)
+        has_pair = tf.reduce_any(positive, axis=1, keepdims=True)
+        gap = tf.where(has_pair, positive_distance - chosen, 0.0)
+        share = tf.where(has_pair, tf.sigmoid(gap), 0.0)
+        weights = share * (tf.cast(positive, dtype) - _evenly(negative_distances == chosen, dtype))
+        return tf.reduce_sum(tf.where(has_pair, tf.nn.softplus(gap), 0.0)), weights
+
+    return _mean_over_positives(triplets_of, distances, pairs, _count(pairs, dtype))
+
+
+def soft_batch_all(distances: Any, positives: Any, negatives: Any) -> tuple[Any, Any]:
+    """As :func:`batch_all_weights` with softplus instead of a hinge; mean over all triplets."""
+    dtype = distances.dtype
+
+    def triplets_of(positive: Any, positive_distance: Any) -> tuple[Any, Any]:
+        chosen = negatives & tf.reduce_any(positive, axis=1, keepdims=True)
+        gap = tf.where(chosen, positive_distance - distances, 0.0)
+        share = tf.where(chosen, tf.sigmoid(gap), 0.0)
+        weights = tf.where(positive, tf.reduce_sum(share, axis=1, keepdims=True), -share)
+        return tf.reduce_sum(tf.where(chosen, tf.nn.softplus(gap), 0.0)), weights
+
+    triplets = _count(positives, dtype, axis=1) * _count(negatives, dtype, axis=1)
+    return _mean_over_positives(triplets_of, distances, positives, tf.reduce_sum(triplets))
+
+
+SoftMiner = Callable[[Any, Any, Any], tuple[Any, Any]]
+
+SOFT_MINERS: dict[str, SoftMiner] = {
+    "hard": soft_batch_hard,
+    "semi_hard": soft_semi_hard,
+    "simple": soft_batch_all,
+}
+"""The same strategies with a soft margin: ``log(1 + exp(d_ap - d_an))``.
+
+Source: A. Hermans, L. Beyer, B. Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017, section 2.
+"""
+
+
+def _mean_over_positives(
+    triplets_of: Callable[[Any, Any], tuple[Any, Any]], distances: Any, positives: Any, count: Any
+) -> tuple[Any, Any]:
+    """As :func:`_sum_over_positives` for a value and its weights together, both divided by ``count``."""
+    places = tf.where(positives, tf.cumsum(tf.cast(positives, tf.int32), axis=1), 0)
+
+    def add_next(place: Any, value: Any, weights: Any) -> tuple[Any, Any, Any]:
+        positive = places == place
+        positive_distance = tf.reduce_max(tf.where(positive, distances, -distances.dtype.max), axis=1, keepdims=True)
+        more, more_weights = triplets_of(positive, positive_distance)
+        return place + 1, value + more, weights + more_weights
+
+    last = tf.reduce_max(places)
+    start = (tf.constant(1), tf.zeros([], distances.dtype), tf.zeros_like(distances))
+    _, value, weights = tf.while_loop(lambda place, *_: place <= last, add_next, start)
+    return tf.math.divide_no_nan(value, count), tf.math.divide_no_nan(weights, count)
+
+
 def _sum_over_positives(triplets_of: Callable[[Any, Any], Any], distances: Any, positives: Any) -> Any:
     """Adds up the weights of one positive of each anchor at a time: the first ones, the second ones, and so on.
 
@@ -112,5 +195,5 @@ def _evenly(chosen: Any, dtype: Any) -> Any:
     return tf.math.divide_no_nan(chosen, tf.reduce_sum(chosen, axis=1, keepdims=True))
 
 
-def _count(mask: Any, dtype: Any) -> Any:
-    return tf.reduce_sum(tf.cast(mask, dtype))
+def _count(mask: Any, dtype: Any, axis: int | None = None) -> Any:
+    return tf.reduce_sum(tf.cast(mask, dtype), axis=axis)

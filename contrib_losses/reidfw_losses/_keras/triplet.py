@@ -9,10 +9,12 @@ import keras
 import tensorflow as tf
 
 from reidfw_losses._keras.distances import Metric, embedding_gradient, pairwise_distances, unit_vectors
-from reidfw_losses._keras.mining import MINERS, Miner
+from reidfw_losses._keras.mining import MINERS, SOFT_MINERS, Miner, SoftMiner
 
 
-def triplet_loss(identities: Any, embeddings: Any, margin: float, metric: Metric, miner: Miner) -> Any:
+def triplet_loss(
+    identities: Any, embeddings: Any, margin: float, metric: Metric, miner: Miner, soft_miner: SoftMiner | None = None
+) -> Any:
     """A triplet loss and its gradient.
 
     Mining sees the distances as constants. The gradient is then one product of the pair weights with the
@@ -24,6 +26,7 @@ def triplet_loss(identities: Any, embeddings: Any, margin: float, metric: Metric
         margin: of the hinge.
         metric: distance between embeddings.
         miner: gives the weight of each pair, see :mod:`reidfw_losses._keras.mining`.
+        soft_miner: used instead, without a margin, where given.
 
     Returns:
         Scalar of the type of ``embeddings``; 0 where the batch holds no triplet.
@@ -35,8 +38,11 @@ def triplet_loss(identities: Any, embeddings: Any, margin: float, metric: Metric
     def loss_of(embeddings: Any) -> tuple[Any, Callable[[Any], Any]]:
         units, scales = unit_vectors(embeddings)
         distances = pairwise_distances(units, metric)
-        weights = miner(distances, positives, ~same, margin)
-        loss = tf.reduce_sum(weights * tf.where(positives, distances + margin, distances))
+        if soft_miner is not None:
+            loss, weights = soft_miner(distances, positives, ~same)
+        else:
+            weights = miner(distances, positives, ~same, margin)
+            loss = tf.reduce_sum(weights * tf.where(positives, distances + margin, distances))
 
         def gradient(upstream: Any) -> Any:
             return upstream * embedding_gradient(weights, distances, units, scales, metric)
@@ -52,7 +58,8 @@ class TripletLoss(keras.losses.Loss):
 
     Args:
         strategy: which triplets are picked: ``hard``, ``semi_hard`` or ``simple`` (all of them).
-        margin: how much farther than a positive a negative shall lie, in [0, 1].
+        margin: how much farther than a positive a negative shall lie, in [0, 1]; ``soft`` for the softplus of the
+            difference instead of a hinge.
         distance_metric: ``cosine`` or ``euclidean``, both on embeddings scaled to length 1.
         name: Keras name; ``triplet_<strategy>`` where None.
         dtype: floating point type of the computation, whatever the type of the embeddings.
@@ -64,7 +71,7 @@ class TripletLoss(keras.losses.Loss):
     def __init__(
         self,
         strategy: Literal["hard", "semi_hard", "simple"] = "hard",
-        margin: float = 0.3,
+        margin: float | Literal["soft"] = 0.3,
         distance_metric: Metric = "cosine",
         name: str | None = None,
         dtype: str = "float32",
@@ -104,7 +111,15 @@ class TripletLoss(keras.losses.Loss):
         """As :meth:`__call__`, on tensors of the right type."""
         if y_pred.shape.rank not in (None, 2):
             raise ValueError(f"a triplet loss takes embeddings of shape (B, D), got {y_pred.shape}")
-        return triplet_loss(tf.reshape(y_true, [-1]), y_pred, self.margin, self.distance_metric, MINERS[self.strategy])
+        soft = self.margin == "soft"
+        return triplet_loss(
+            tf.reshape(y_true, [-1]),
+            y_pred,
+            0.0 if soft else float(self.margin),
+            self.distance_metric,
+            MINERS[self.strategy],
+            SOFT_MINERS[self.strategy] if soft else None,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild this loss."""
