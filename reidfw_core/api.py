@@ -33,6 +33,7 @@ from reidfw_core.errors import (
 from reidfw_core.files import atomic_folder, atomic_path
 from reidfw_core.markers import hookimpl
 from reidfw_core.models import load_embedding_model
+from reidfw_core.references import load_function
 from reidfw_core.types import (
     BadImage,
     BenchmarkReport,
@@ -86,6 +87,7 @@ __all__ = [
     "atomic_path",
     "hookimpl",
     "load_embedding_model",
+    "load_function",
     "native_stderr_to_log",
     "nearest_match",
     "prints_to_log",

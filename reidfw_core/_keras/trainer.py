@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from reidfw_core._keras.batch_norm import fuse_batch_norm
 from reidfw_core._keras.network import ReidNetwork
 from reidfw_core._keras.precision import in_precision
 from reidfw_core._keras.statistics import batch_norm_layers
@@ -112,6 +113,7 @@ class ReidTrainer(keras.Model):
         self._published = network.training.variables
         self._in_place = precision == "float32"
         self.network = network.training if self._in_place else in_precision(network.training, precision)
+        fuse_batch_norm(self.network)
         self.terms = tuple(terms)
         self.term_layers = [term.function for term in terms if isinstance(term.function, keras.layers.Layer)]
         self._build_terms(network)

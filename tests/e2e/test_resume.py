@@ -91,7 +91,9 @@ def test_killed_and_resumed_is_as_never_interrupted(whole, tiny_config, tmp_path
     assert {k: v for k, v in one.facts.items() if k not in drop} == {
         k: v for k, v in other.facts.items() if k not in drop
     }
-    assert [[float(v) for v in row] for row in rows(whole)[1:]] == [[float(v) for v in row] for row in rows(resumed)[1:]]
+    assert [[float(v) for v in row] for row in rows(whole)[1:]] == [
+        [float(v) for v in row] for row in rows(resumed)[1:]
+    ]
     for name in ("best_model.keras", "best_model_classification.keras"):
         weights = [zipfile.ZipFile(run / "saved_models" / name).read("model.weights.h5") for run in (whole, resumed)]
         assert weights[0] == weights[1]
@@ -129,9 +131,7 @@ def test_a_wrong_file_is_refused_before_anything_is_written(whole, tiny_config, 
     if not half.is_file():
         content = (models / "last_augmented_model.keras").read_bytes()
         half.write_bytes(content[: len(content) // 2])
-    outcome = reidfw(
-        "run", tiny_config, *RECIPE, "hydra.run.dir=w", f"training.resume_training_from='{models / file}'"
-    )
+    outcome = reidfw("run", tiny_config, *RECIPE, "hydra.run.dir=w", f"training.resume_training_from='{models / file}'")
     assert outcome.code == 2
     assert message in " ".join(outcome.text.split())
     assert not Path("w").exists()

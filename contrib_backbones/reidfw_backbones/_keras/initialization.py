@@ -29,6 +29,19 @@ def seed_weights(model: keras.Model, seed: int) -> None:
         layer.kernel.assign(seeded(layer.kernel.shape, layer.kernel.dtype))
 
 
+def seed_dropout(model: keras.Model, seed: int) -> None:
+    """Seeds all dropout layers, each with a seed of its own: a training draws the same ones again.
+
+    Args:
+        model: a built model.
+        seed: any integer.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed = _layer_seed(seed, layer.name)
+            layer.seed_generator.state.assign([layer.seed, 0])
+
+
 def _layer_seed(seed: int, layer_name: str) -> int:
     digest = hashlib.sha256(f"{seed}:{layer_name}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

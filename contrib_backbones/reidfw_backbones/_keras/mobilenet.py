@@ -9,7 +9,8 @@ import keras
 from reidfw_backbones._keras.downloads import download
 from reidfw_backbones._keras.initialization import seed_weights
 from reidfw_backbones._keras.weights import load_pretrained
-from reidfw_backbones.mobilenet import ARCHITECTURES, Architecture
+from reidfw_backbones.mobilenet import Architecture
+from reidfw_backbones.sizes import NUM_PARAMETERS
 
 _CONSTRUCTORS = {1: keras.applications.MobileNet, 2: keras.applications.MobileNetV2}
 _PUBLISHED_SIZES_PX = {1: (128, 160, 192, 224), 2: (96, 128, 160, 192, 224)}
@@ -46,8 +47,7 @@ def build_mobilenet(
         seed_weights(model, seed)
         return model
     path = download(published_weights_url(architecture, input_shape)) if pretrained is True else pretrained
-    sizes = {name: known.num_parameters for name, known in ARCHITECTURES.items()}
-    load_pretrained(model, path, build, sizes)
+    load_pretrained(model, path, build, NUM_PARAMETERS)
     return model
 
 

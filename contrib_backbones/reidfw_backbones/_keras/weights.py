@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py  # type: ignore[import-untyped]
 import keras
@@ -26,10 +27,12 @@ class StoredWeights:
     Attributes:
         shapes: shape of each tensor.
         is_model: it is a whole model with its configuration, not weights alone.
+        is_published: the format of Keras 2, in which Keras publishes weights and which Keras 3 does not write.
     """
 
     shapes: tuple[Shape, ...]
     is_model: bool
+    is_published: bool = False
 
     @property
     def num_parameters(self) -> int:
@@ -38,7 +41,11 @@ class StoredWeights:
 
 
 def load_pretrained(
-    model: keras.Model, path: Path, build: Callable[[int], keras.Model], known_sizes: Mapping[str, int]
+    model: keras.Model,
+    path: Path,
+    build: Callable[[int], keras.Model],
+    known_sizes: Mapping[str, int],
+    adapt_published: Callable[[keras.Model], None] | None = None,
 ) -> None:
     """Sets all weights of ``model`` to those in a file.
 
@@ -48,6 +55,8 @@ def load_pretrained(
             layers of ``model`` under the same names, with any others behind them.
         build: makes the same network for a number of input channels.
         known_sizes: number of parameters of each architecture (RGB), to name the one that a wrong file holds.
+        adapt_published: called with the network that has got its weights from a file in the format of Keras 2, where
+            the published weights want other pixels than ours.
 
     Raises:
         DataError: there is no such file, it is damaged, or it holds another architecture.
@@ -61,7 +70,7 @@ def load_pretrained(
         if stored.is_model:
             _copy_from_model(model, path, known_sizes)
         else:
-            _load_weights(model, path, stored, build, known_sizes)
+            _load_weights(model, path, stored, build, known_sizes, adapt_published)
     else:
         raise DataError(
             f"model.pretrained: {path} is not a file of Keras weights",
@@ -84,12 +93,13 @@ def copy_weights(source: Mapping[str, Sequence[np.ndarray]], model: keras.Model,
         DataError: a layer is missing, or has another shape.
     """
     layers = _layers_with_weights(model)
+    image_kernel = _image_kernel(model)
     for place, layer in enumerate(layers):
         if layer.name not in source:
             raise DataError(f"{origin} has no layer '{layer.name}'")
         tensors = list(source[layer.name])
-        if place == 0:
-            tensors[0] = _for_channels(tensors[0], layer.kernel.shape[2], origin)
+        if place == 0 and image_kernel is not None:
+            tensors[0] = _for_channels(tensors[0], image_kernel.shape[2], origin)
         given, needed = [tensor.shape for tensor in tensors], [tuple(weight.shape) for weight in layer.weights]
         if given != needed:
             raise DataError(f"{origin}: layer '{layer.name}' has tensors of shape {given}, needed are {needed}")
@@ -102,6 +112,7 @@ def _load_weights(
     stored: StoredWeights,
     build: Callable[[int], keras.Model],
     known_sizes: Mapping[str, int],
+    adapt_published: Callable[[keras.Model], None] | None,
 ) -> None:
     if _held_architecture(stored, known_sizes) not in (None, model.name):
         raise _misfit(path, model, stored, known_sizes)
@@ -111,6 +122,8 @@ def _load_weights(
         source.load_weights(path)
     except (ValueError, KeyError, OSError) as cause:  # Keras raises each of them where tensors do not match
         raise _misfit(path, model, stored, known_sizes) from cause
+    if stored.is_published and adapt_published is not None:
+        adapt_published(source)
     if source is not model:
         tensors = {layer.name: layer.get_weights() for layer in _layers_with_weights(source)}
         copy_weights(tensors, model, f"model.pretrained: {path}")
@@ -146,7 +159,9 @@ def _read_stored_weights(path: Path) -> StoredWeights:
     try:
         with h5py.File(path) as file:
             file.visititems(note)
-            return StoredWeights(tuple(shapes), is_model="model_weights" in file)
+            return StoredWeights(
+                tuple(shapes), is_model="model_weights" in file, is_published="layer_names" in file.attrs
+            )
     except OSError as cause:
         raise DataError(
             f"model.pretrained: {path} is not an HDF5 file, or is damaged: {_first_line(cause)}",
@@ -156,7 +171,10 @@ def _read_stored_weights(path: Path) -> StoredWeights:
 
 def _stored_channels(model: keras.Model, stored: StoredWeights) -> int:
     """Input channels of the stored network: those of the kernel that looks like the model's first one."""
-    rows, columns, channels, filters = _layers_with_weights(model)[0].kernel.shape
+    first = _image_kernel(model)
+    if first is None:
+        return int(model.input_shape[-1])
+    rows, columns, channels, filters = first.shape
     for candidate in (channels, 3, 1):
         if (rows, columns, candidate, filters) in stored.shapes:
             return int(candidate)
@@ -202,7 +220,14 @@ def _for_channels(kernel: np.ndarray, channels: int, origin: str) -> np.ndarray:
 
 
 def _layers_with_weights(model: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in model.layers if layer.weights]
+    return [layer for layer in _flat_layers(model) if layer.weights]
+
+
+def _image_kernel(model: keras.Model) -> Any:
+    """The kernel (rows, columns, C, filters) of the convolution that sees the image, None where there is none."""
+    layers = _layers_with_weights(model)
+    is_convolution = bool(layers) and isinstance(layers[0], keras.layers.Conv2D)
+    return layers[0].kernel if is_convolution else None
 
 
 def _flat_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

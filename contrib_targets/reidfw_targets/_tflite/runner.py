@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from reidfw_core.api import DataError, ModelFormat, native_stderr_to_log
 from reidfw_targets._tflite.graph import cut_classifier, read_model
@@ -141,9 +141,10 @@ def open_tflite_runner(path: Path, num_threads: int) -> TfliteRunner:
     return TfliteRunner(interpreters, number_format(content), str(path))
 
 
-def _open_interpreter(path: Path, content: bytes) -> Any:
+def _open_interpreter(path: Path, content: bytes, *, with_xnnpack: bool = True) -> Any:
+    resolver = OpResolverType.AUTO if with_xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=resolver)
         inputs = interpreter.get_input_details()
         if len(inputs) == 1:
             image_input(_dimensions(inputs[0]), str(path), prefer="NHWC")  # raises DataError before kernels complain
@@ -154,6 +155,9 @@ def _open_interpreter(path: Path, content: bytes) -> Any:
         for output in interpreter.get_output_details():
             interpreter.get_tensor(output["index"])
     except (ValueError, RuntimeError) as cause:
+        if with_xnnpack and "XNNPACK" in str(cause):
+            logger.warning("XNNPACK does not take %s: LiteRT's built-in kernels compute it, several times slower", path)
+            return _open_interpreter(path, content, with_xnnpack=False)
         reason = str(cause).strip().splitlines()
         raise DataError(
             f"{path} cannot be opened as a TensorFlow Lite model: {reason[0] if reason else type(cause).__name__}",
