@@ -18,6 +18,12 @@ FIGURES_DIR = f"{STATE_DIR}/figures"
 """Pictures for web pages."""
 
 
+def seed_of(global_seed: int, purpose: str) -> int:
+    """A seed in [0, 2**31) of its own for one purpose."""
+    digest = hashlib.sha256(f"{global_seed}:{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """The surroundings of a run.
@@ -37,8 +43,7 @@ class RunContext:
 
     def seed_for(self, purpose: str) -> int:
         """A seed in [0, 2**31) of its own for one purpose, the same in every run with the same global seed."""
-        digest = hashlib.sha256(f"{self.seed}:{purpose}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") >> 1
+        return seed_of(self.seed, purpose)
 
     def figure(self, name: str, title: str) -> Figure:
         """Where a picture goes: into the run folder, and as SVG beside the other files for programs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from typing import Any, Literal
@@ -22,6 +23,11 @@ def open_strategy(distribution: Literal["none", "mirrored", "multi_worker"]) -> 
     if distribution == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _several_computers()
+
+
+@functools.cache  # a process can join a cluster once only, and before TensorFlow starts its devices
+def _several_computers() -> tf.distribute.Strategy:
     worker_place()
     return tf.distribute.MultiWorkerMirroredStrategy()
 

@@ -196,6 +196,11 @@ class ReidTrainer(keras.Model):
         """Embedding (B, D) and logits (B, I) of a batch."""
         return self.network(images, training=training)
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # All parts are built already. Keras would look at a batch first, which it cannot where several computers share
+        # it; it has no public way to say so.
+        del iterator, data_batch
+
     def train_step(self, data: tuple[Any, ...]) -> Mapping[str, Any]:
         """One optimizer step on a batch of images (B, H, W, C) and identities (B,)."""
         images, identities, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -210,7 +215,10 @@ class ReidTrainer(keras.Model):
         for name, value in values.items():
             self.trackers[name].update_state(value)
         self.accuracy.update_state(identities, logits)
-        return {metric.name: metric.result() for metric in self.metrics}
+        results = {metric.name: metric.result() for metric in self.metrics}
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            results = {name: tf.reshape(value, (1,)) for name, value in results.items()}  # Keras averages their rows
+        return results
 
     def _differentiate(self, images: Any, identities: Any) -> tuple[list[Any], Any, dict[str, Any], Any]:
         # Gradients of several devices are summed by the optimizer: each gives its share of the mean.

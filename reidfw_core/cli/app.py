@@ -108,6 +108,9 @@ def list_components(
 def show(
     kind: Annotated[str, typer.Argument(help="Kind of component, for example backbones.")],
     name: Annotated[str, typer.Argument(help="Its name, or distribution/name.")],
+    input_shape: Annotated[
+        str | None, typer.Option(help="For backbones: HxWxC, for example 256x128x3, to see what it costs.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -115,7 +118,7 @@ def show(
     from reidfw_core.cli import listing
 
     with reporting_errors(debug):
-        listing.show_component(kind, name, as_json=as_json)
+        listing.show_component(kind, name, as_json=as_json, input_shape=input_shape)
 
 
 @app.command()
@@ -257,6 +260,42 @@ def gallery_show(index: Index, as_json: AsJson = False, debug: Debug = False) ->
 
     with reporting_errors(debug):
         command.show(index, as_json=as_json)
+
+
+preview_app = typer.Typer(help="See what a configuration will do, before it is run.", no_args_is_help=True)
+app.add_typer(preview_app, name="preview")
+
+ConfigAndOverrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="As for reidfw run.")
+]
+
+
+@preview_app.command("lr")
+def preview_lr(
+    arguments: ConfigAndOverrides = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")] = Path("lr_schedule.png"),
+    debug: Debug = False,
+) -> None:
+    """Draw the learning rate of each epoch."""
+    from reidfw_core.cli import preview as command
+
+    with reporting_errors(debug):
+        command.learning_rate(arguments or [], output)
+
+
+@preview_app.command("augmentation")
+def preview_augmentation(
+    arguments: ConfigAndOverrides = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")] = Path("augmentation.png"),
+    images: Annotated[int, typer.Option(min=1, max=64, help="Training images to show.")] = 4,
+    variants: Annotated[int, typer.Option(min=1, max=16, help="Draws of each image.")] = 6,
+    debug: Debug = False,
+) -> None:
+    """Write a sheet of training images before and after augmentation."""
+    from reidfw_core.cli import preview as command
+
+    with reporting_errors(debug):
+        command.augmentation(arguments or [], output, images=images, variants=variants)
 
 
 @app.command()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from reidfw_core.catalog import Catalog, CatalogEntry
 from reidfw_core.cli.render import aligned, screen, show_json, table
-from reidfw_core.errors import ReidfwError
+from reidfw_core.errors import ConfigError, DataError, Problem, ReidfwError
 from reidfw_core.hookspecs import KINDS
-from reidfw_core.types import TargetInfo
+from reidfw_core.types import PixelRange
 
 if TYPE_CHECKING:
     from reidfw_core.components import Component
@@ -48,8 +49,14 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
         console.print("[dim]reidfw show KIND NAME tells more; reidfw list --check imports and checks each one.[/]")
 
 
-def show_component(kind: str, name: str, *, as_json: bool) -> None:
-    """Shows one component: docstring, facts, abilities, parameters."""
+def show_component(kind: str, name: str, *, as_json: bool, input_shape: str | None = None) -> None:
+    """Shows one component: docstring, facts, abilities, parameters.
+
+    Args:
+        kind, name: which one.
+        as_json: print JSON.
+        input_shape: of a backbone, as ``256x128x3``: its cost at that size is shown too.
+    """
     import inspect
 
     catalog = Catalog()
@@ -59,6 +66,8 @@ def show_component(kind: str, name: str, *, as_json: bool) -> None:
     hooks = [hook for hook in _kind_hooks(entry.kind) if hasattr(component, hook)]
     params = component.Params.model_json_schema()
     description = _target_facts(component)
+    if input_shape is not None:
+        description |= _cost(component, entry, input_shape)
     if as_json:
         show_json(
             {
@@ -148,13 +157,52 @@ def _facts(component: type[Component]) -> dict[str, str]:
         if name.startswith("_") or not hasattr(component, name):
             continue
         value = getattr(component, name)
-        if isinstance(value, TargetInfo):
-            continue  # shown field by field
+        if is_dataclass(type(value)) and not isinstance(value, PixelRange):
+            continue  # shown field by field, or what a family of components knows of its members
         if isinstance(value, (frozenset, set)):
             value = ", ".join(sorted(str(item) for item in value))
         if value is not None:
             facts[name] = str(value)
     return facts
+
+
+def _cost(component: type[Component], entry: CatalogEntry, text: str) -> dict[str, str]:
+    """What a backbone costs at an input size; builds it, which imports TensorFlow."""
+    from pydantic import ValidationError
+
+    from reidfw_core.bus import HookBus
+    from reidfw_core.run.setup import import_frameworks
+
+    sizes = [int(part) for part in text.lower().split("x") if part.isdigit()]
+    if entry.kind != "backbones" or len(sizes) != 3 or text.count("x") != 2:
+        raise ConfigError(
+            [
+                Problem(
+                    where="--input-shape",
+                    message=f"'{text}' with {entry.kind}",
+                    allowed="HEIGHTxWIDTHxCHANNELS of a backbone, for example 256x128x3",
+                )
+            ]
+        )
+    import_frameworks()
+    from reidfw_core._keras.complexity import complexity
+
+    try:
+        instance = component()
+    except ValidationError as cause:
+        raise DataError(f"{entry.name} needs parameters: its cost cannot be shown without a configuration") from cause
+    bus = HookBus()
+    bus.add(instance, entry.name)
+    shape = (sizes[0], sizes[1], sizes[2])
+    model = bus.ask(instance, "build_backbone", input_shape=shape, pretrained=False, seed=0)
+    cost = complexity(model)
+    return {
+        f"at {text}": "",
+        "parameters": f"{cost.parameters:,}",
+        "multiply-accumulates": f"{cost.macs / 1e6:,.1f} million",
+        "embedding size": str(model.output_shape[-1]),
+        "largest tensor": f"{cost.largest_tensor:,} numbers (KiB as int8: {cost.largest_tensor / 1024:,.0f})",
+    }
 
 
 def _target_facts(component: type[Component]) -> dict[str, str]:

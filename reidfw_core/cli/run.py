@@ -144,7 +144,7 @@ def _check_with_frameworks(configuration: Configuration) -> None:
     from reidfw_core.run.setup import import_frameworks
 
     if configuration.config.training is not None:
-        import_frameworks()
+        import_frameworks(configuration.config.general)
         check_training(configuration)
 
 

@@ -102,7 +102,7 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
             found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
             logger.debug("%s: %s", planned.component.name, found)
     artifacts = read_sources(plan, configuration, bus)
-    import_frameworks()
+    import_frameworks(configuration.config.general, configuration.config.training)
     check_training(configuration)
     return artifacts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reidfw_core._keras.head import Head
     from reidfw_core._keras.network import ReidNetwork
     from reidfw_core._keras.trainer import LossTerm
+    from reidfw_core.bus import HookBus
     from reidfw_core.config.binding import BoundComponent, BoundLoss
     from reidfw_core.config.sections import DatasetSection, ModelSection, PreprocessingSection, TrainingSection
     from reidfw_core.services.fitting import Fitted
@@ -95,7 +96,7 @@ def train(inp: TrainInput, ctx: RunContext) -> TrainedModel:
             spec=spec,
             labels=classes_of(inp.data.train, inp.data.train),
             sampler=sampler,
-            augmentation=build_augmentation(inp.augmentations, spec, ctx, sampler.batches_per_epoch),
+            augmentation=augmentation_layers(inp.augmentations, spec, ctx.bus, ctx.seed_for, sampler.batches_per_epoch),
             terms=terms,
             sharpness_radius=sharpness_radius(inp),
             strategy=strategy,
@@ -166,8 +167,12 @@ def head_of(inp: TrainInput) -> Head:
     )
 
 
-def build_augmentation(
-    augmentations: Sequence[BoundComponent], spec: ImageSpec, ctx: RunContext, batches_per_epoch: int
+def augmentation_layers(
+    augmentations: Sequence[BoundComponent],
+    spec: ImageSpec,
+    bus: HookBus,
+    seed_for: Callable[[str], int],
+    batches_per_epoch: int,
 ) -> list[keras.layers.Layer]:
     """Asks each configured augmentation for its layer.
 
@@ -176,8 +181,8 @@ def build_augmentation(
     """
     layers: list[keras.layers.Layer] = []
     for place, bound in enumerate(augmentations):
-        seed = ctx.seed_for(f"augmentation {place}")
-        layer = ctx.bus.ask(bound.component, "build_augmentation", pixel_range=spec.pixel_range, seed=seed)
+        seed = seed_for(f"augmentation {place}")
+        layer = bus.ask(bound.component, "build_augmentation", pixel_range=spec.pixel_range, seed=seed)
         if hasattr(layer, "batches_per_epoch"):
             layer.batches_per_epoch = batches_per_epoch
         joined = layers[-1].joined_with(layer) if layers and hasattr(layers[-1], "joined_with") else None
