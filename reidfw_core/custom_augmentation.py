@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from reidfw_core.components import Augmentation, ComponentParams
 from reidfw_core.markers import hookimpl
 from reidfw_core.references import load_function
 from reidfw_core.types import PixelRange
+
+LAYER_MODULE = "reidfw_core._keras.custom_function"
+"""Where the layer lies: a name, since importing it imports TensorFlow."""
 
 
 class CustomAugmentation(Augmentation):
@@ -38,9 +42,8 @@ class CustomAugmentation(Augmentation):
     def build_augmentation(self, pixel_range: PixelRange, seed: int) -> Any:
         """Makes the layer; see the hook spec."""
         del seed  # draws follow from the seed that comes with each batch
-        from reidfw_core._keras.custom_function import CustomFunction
-
-        return CustomFunction(
+        layers = importlib.import_module(LAYER_MODULE)
+        return layers.CustomFunction(
             function=self.params.function,
             config=self.params.config,
             pixel_range=(pixel_range.low, pixel_range.high),

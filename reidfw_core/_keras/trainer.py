@@ -176,9 +176,13 @@ class ReidTrainer(keras.Model):
             for variable, value in zip(variables, given, strict=True):
                 variable.assign(value)
 
-    def _state_variables(self) -> dict[str, list[Any]]:
+    def build_optimizer(self) -> None:
+        """Makes the optimizer's variables; in the first step it would be too late for several devices."""
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
+
+    def _state_variables(self) -> dict[str, list[Any]]:
+        self.build_optimizer()
         return {
             "network": list(self.network.variables),
             "averages": list(self._averages),
@@ -238,15 +242,11 @@ class ReidTrainer(keras.Model):
             return []
         part = max(1, round(images.shape[0] * self._sharpness.batch_share)) if images.shape[0] else None
         gradients, *_ = self._differentiate(images[:part], identities[:part])
-        gradients = [
-            tf.zeros_like(variable.value) if gradient is None else gradient
+        norm = tf.maximum(tf.linalg.global_norm(gradients), 1e-12)
+        perturbation = [
+            tf.zeros_like(variable.value) if gradient is None else gradient * (self._sharpness.radius / norm)
             for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
         ]
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            context = tf.distribute.get_replica_context()
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        norm = tf.maximum(tf.linalg.global_norm(gradients), 1e-12)
-        perturbation = [gradient * (self._sharpness.radius / norm) for gradient in gradients]
         self._move(perturbation, 1.0)
         return perturbation
 

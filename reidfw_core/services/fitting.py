@@ -201,6 +201,7 @@ class _Loop:
         """
         self._keeper = keeper
         training, total = self._training, self._training.epochs * self.steps * self._training.batch_size
+        self._trainer.build_optimizer()
         self._restore_state()
         self._write_table()
         _warn_of_early_stopping(training)

@@ -198,9 +198,20 @@ def sharpness_radius(inp: TrainInput) -> float:
 
     It makes a network that starts from random weights and sees few images without augmentation generalise far better;
     pretrained or augmented trainings gain nothing from it, and are spared its cost (half a step more for each step).
+
+    Raises:
+        DataError: it is asked for in a training on several devices.
     """
     if inp.training.sharpness_radius is not None:
+        if inp.training.sharpness_radius and inp.training.distribution != "none":
+            raise DataError(
+                f"training.sharpness_radius is {inp.training.sharpness_radius:g}, but sharpness-aware minimisation "
+                "works on one device only",
+                hint="Set training.sharpness_radius: 0, or training.distribution: none.",
+            )
         return float(inp.training.sharpness_radius)
+    if inp.training.distribution != "none":
+        return 0.0
     starts_random = inp.backbone is not None and not inp.model.pretrained and inp.model.pretrained_weights is None
     return SHARPNESS_RADIUS if starts_random and not inp.augmentations else 0.0
 

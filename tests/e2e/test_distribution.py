@@ -22,7 +22,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from reidfw_core.cli.app import main
 main()
 """
-OPTIONS = ["operation_mode=training", "training.epochs=2", "training.sharpness_radius=0.05"]
+OPTIONS = ["operation_mode=training", "training.epochs=2"]
 
 
 def losses(run: Path) -> list[float]:
@@ -35,8 +35,16 @@ def mirrored(tiny_config_text: str, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("mirrored")
     (folder / "config.yaml").write_text(tiny_config_text)
     done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, "run", "config.yaml", *OPTIONS, "hydra.run.dir=m"]
-        + ["training.distribution=mirrored"],
+        [
+            sys.executable,
+            "-c",
+            TWO_DEVICES,
+            "run",
+            "config.yaml",
+            *OPTIONS,
+            "hydra.run.dir=m",
+            "training.distribution=mirrored",
+        ],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -65,11 +73,13 @@ def test_two_computers_train_as_two_devices_do(mirrored, tiny_config, tmp_path) 
         cluster = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": place}})
         command = [sys.executable, "-m", "reidfw_core.cli.app", "run", str(tiny_config), *OPTIONS]
         command += ["hydra.run.dir=w", "training.distribution=multi_worker"]
+        folder = tmp_path / f"computer{place}"  # each has a disk, and an MLflow, of its own
+        folder.mkdir()
         with (tmp_path / f"{place}.txt").open("w") as screen:
             running.append(
                 subprocess.Popen(
                     command,
-                    cwd=tmp_path,
+                    cwd=folder,
                     stdout=screen,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, "TF_CONFIG": cluster},
@@ -81,7 +91,7 @@ def test_two_computers_train_as_two_devices_do(mirrored, tiny_config, tmp_path) 
     finally:
         for worker in running:
             worker.kill()
-    first, second = losses(tmp_path / "w"), losses(tmp_path / "w_worker1")
+    first, second = losses(tmp_path / "computer0/w"), losses(tmp_path / "computer1/w_worker1")
     assert first == pytest.approx(second, rel=1e-6)
     assert first == pytest.approx(losses(mirrored), rel=1e-3)
 
@@ -91,3 +101,9 @@ def test_several_computers_need_tf_config(tiny_config, reidfw, monkeypatch) -> N
     outcome = reidfw("run", tiny_config, *OPTIONS, "training.distribution=multi_worker")
     assert outcome.code == 2
     assert "TF_CONFIG" in outcome.text
+
+
+def test_sharpness_aware_minimisation_is_for_one_device(tiny_config, reidfw) -> None:
+    outcome = reidfw("run", tiny_config, *OPTIONS, "training.distribution=mirrored", "training.sharpness_radius=0.05")
+    assert outcome.code == 2
+    assert "one device only" in " ".join(outcome.text.split())

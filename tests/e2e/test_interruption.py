@@ -49,8 +49,7 @@ def test_ctrl_c_in_the_middle_of_training(tiny_config: Path, tmp_path: Path) -> 
     assert status["failed_step"] == "train"
     assert status["remaining_steps"][0] == "train"
     screen_text = " ".join((tmp_path / "screen.txt").read_text().split())
-    assert "start over" in screen_text
-    assert "last_augmented_model.keras" in screen_text
+    assert "reidfw resume" in screen_text
     assert "Traceback" not in screen_text
     assert (tmp_path / "r" / "saved_models" / "last_augmented_model.keras").is_file()
     assert not list((tmp_path / "r").rglob("*.part*"))
