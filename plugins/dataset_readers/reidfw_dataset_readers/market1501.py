@@ -79,3 +79,13 @@ def _without_junk(found: list[tuple[Path, str, str]], folder: Path, role: Role) 
     if len(kept) < len(found):
         logger.info("%s: left out %d junk and distractor images", folder, len(found) - len(kept))
     return kept
+
+
+class Veri776(Market1501):
+    """A flat folder of images named as in VeRi-776: ``0001_c001_00016450_0.jpg`` is vehicle 0001, camera 001.
+
+    Its protocol leaves out all gallery images of the query's camera: set ``evaluation.protocol: veri``.
+
+    Source: Liu, Liu, Mei, Ma, "A Deep Learning-Based Approach to Progressive Vehicle Re-identification for Urban
+    Surveillance", ECCV 2016.
+    """

@@ -27,11 +27,23 @@ def write_manifests(root: Path) -> None:
         (root / f"{role}.csv").write_text("\n".join(["path,identity,camera", *rows]) + "\n")
 
 
+def write_msmt17(root: Path) -> None:
+    names = [
+        f"{person}/{person}_00{shot}_0{shot + 1}_0303noon_0001_0.jpg" for person in ("0000", "0001") for shot in (0, 1)
+    ]
+    for folder in ("train", "test"):
+        write_images(root / folder, tuple(names))
+    for part in ("train", "val", "query", "gallery"):
+        (root / f"list_{part}.txt").write_text("".join(f"{name} {int(name[:4])}\n" for name in names))
+
+
 TestContract = contract_suite(
     "reidfw-dataset-readers",
     folders={
         "identity_prefix": write_images,
         "market1501": write_images,
+        "veri776": write_images,
+        "msmt17": write_msmt17,
         "folder_per_identity": write_folder_per_identity,
         "csv_manifest": write_manifests,
     },
