@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from reidfw_augmentations.component import AugmentationParams, LayerAugmentation
 from reidfw_augmentations.intensity import SeldomParams
@@ -97,13 +97,13 @@ class RandomColorJitter(LayerAugmentation):
     class Params(AugmentationParams):
         """How far; at least one of the four must be given."""
 
-        brightness: Annotated[FactorRange, within(0)] = (1.0, 1.0)
+        brightness: Annotated[FactorRange, within(0)] = Field(0)
         """Factor on pixel values, black being 0; v means (max(0, 1 - v), 1 + v)."""
-        contrast: Annotated[FactorRange, within(0)] = (1.0, 1.0)
+        contrast: Annotated[FactorRange, within(0)] = Field(0)
         """Factor on the distance from the mean luma of the image; v means (max(0, 1 - v), 1 + v)."""
-        saturation: Annotated[FactorRange, within(0)] = (1.0, 1.0)
+        saturation: Annotated[FactorRange, within(0)] = Field(0)
         """Factor on the distance from the luma of each pixel; v means (max(0, 1 - v), 1 + v)."""
-        hue: Annotated[OffsetRange, within(-0.5, 0.5)] = (0.0, 0.0)
+        hue: Annotated[OffsetRange, within(-0.5, 0.5)] = Field(0)
         """Offset of the hue, 1 being a full turn; v means (-v, v)."""
 
         @model_validator(mode="after")

@@ -19,6 +19,7 @@ from reidfw_augmentations._keras.sampling import AffineStage, affine, resample
 register = keras.saving.register_keras_serializable(package="reidfw")
 
 IDENTITY = "identity"
+GEOMETRY = "geometry"
 GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 FULL_ANGLE = math.radians(30)
 FULL_SLOPE = 0.3
@@ -35,9 +36,9 @@ class OperationLayer(BatchAugmentation):
     different maps.
     """
 
-    full_shift: ClassVar[float]
+    full_shift: ClassVar[float] = 1 / 3
     """Shift at the full magnitude, as a fraction of the side."""
-    most_bits: ClassVar[int]
+    most_bits: ClassVar[int] = 8
     """Bits that posterization keeps at magnitude 0; at the full one it keeps four less."""
     operations: tuple[str, ...]
     fill_mode: str
@@ -71,9 +72,9 @@ class OperationLayer(BatchAugmentation):
         Returns:
             (B, H, W, C) float32.
         """
-        groups = [IDENTITY, *dict.fromkeys("geometry" if name in GEOMETRIC else name for name in names)]
-        groups = list(dict.fromkeys(groups))
-        group_of = [groups.index("geometry" if name in GEOMETRIC else name) for name in names]
+        group_names = [GEOMETRY if name in GEOMETRIC else name for name in names]
+        groups = list(dict.fromkeys(group_names))
+        group_of = [groups.index(name) for name in group_names]
         group = tf.gather(tf.constant(group_of), choice)
 
         def sorted_out(values: tf.Tensor) -> list[tf.Tensor]:
@@ -81,23 +82,21 @@ class OperationLayer(BatchAugmentation):
             return parts
 
         places = sorted_out(tf.range(tf.shape(images)[0]))
-        changed = []
-        for number, (name, part, far, chosen) in enumerate(
-            zip(groups, sorted_out(images), sorted_out(magnitude), sorted_out(choice), strict=True)
-        ):
-            if number == 0:
-                changed.append(part)
-                continue
-
-            def change_part(
-                name: str = name, part: tf.Tensor = part, far: tf.Tensor = far, chosen: tf.Tensor = chosen
-            ) -> tf.Tensor:
-                if name == "geometry":
-                    return self._move(part, names, chosen, far)
-                return self._change(name, part, far)
-
-            changed.append(tf.cond(tf.size(far) > 0, change_part, lambda part=part: part))
+        parts = zip(groups, sorted_out(images), sorted_out(choice), sorted_out(magnitude), strict=True)
+        changed = [self._change_some(name, part, names, chosen, far) for name, part, chosen, far in parts]
         return tf.reshape(tf.dynamic_stitch(places, changed), tf.shape(images))
+
+    def _change_some(
+        self, group: str, images: tf.Tensor, names: tuple[str, ...], choice: tf.Tensor, magnitude: tf.Tensor
+    ) -> tf.Tensor:
+        """The images, none or more, that drew an operation of a group."""
+
+        def change() -> tf.Tensor:
+            if group == GEOMETRY:
+                return self._move(images, names, choice, magnitude)
+            return self._change(group, images, magnitude)
+
+        return images if group == IDENTITY else tf.cond(tf.size(magnitude) > 0, change, lambda: images)
 
     def _move(self, images: tf.Tensor, names: tuple[str, ...], choice: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
         """Rotation, shears and shifts; those that an image did not draw go nowhere."""
@@ -157,7 +156,6 @@ class RandAugment(OperationLayer):
     """A few operations, one after the other."""
 
     full_shift = 150 / 331
-    most_bits = 8
     num_ops: int
     magnitude: float
 
@@ -174,7 +172,6 @@ class RandAugment(OperationLayer):
 class AugMix(OperationLayer):
     """Chains of operations, mixed."""
 
-    full_shift = 1 / 3
     most_bits = 4
     width: int
     depth: int

@@ -126,6 +126,6 @@ class RandomPeriodicResizing(BatchAugmentation):
         """(2,) int32 height and width; draws nothing but that."""
         sizes = self.image_sizes
         if isinstance(sizes[0], int | float):
-            scale = draws.uniform((), (float(sizes[0]), float(sizes[1])))  # type: ignore[arg-type]  # they are numbers
+            scale = draws.uniform((), (float(sizes[0]), float(sizes[1])))
             return tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1)
         return tf.gather(tf.constant(sizes, tf.int32), draws.integers((), (0, len(sizes) - 1)))
