@@ -60,20 +60,6 @@ def _fixed(value: Any) -> tuple[Any, Any]:
     return value, value
 
 
-def _factor(value: float) -> tuple[float, float]:
-    return max(0.0, 1 - _not_negative(value)), 1 + value
-
-
-def _offset(value: float) -> tuple[float, float]:
-    return 0.0 - _not_negative(value), value
-
-
-def _not_negative(value: float) -> float:
-    if not value >= 0:
-        raise ValueError(f"a single number must be at least 0, got {value}")
-    return value
-
-
 def _positive(value: float) -> float:
     if not value > 0:
         raise ValueError(f"a single number must be greater than 0, got {value}")
@@ -115,12 +101,6 @@ RangeAroundOne = Annotated[
     tuple[float, float], BeforeValidator(_read_pair(_around_one), json_schema_input_type=_NumberOrPair)
 ]
 """A pair; v means (1 - v, 1 + v)."""
-
-FactorRange = Annotated[tuple[float, float], BeforeValidator(_read_pair(_factor), json_schema_input_type=_NumberOrPair)]
-"""A pair; v means (max(0, 1 - v), 1 + v), and 0 no change."""
-
-OffsetRange = Annotated[tuple[float, float], BeforeValidator(_read_pair(_offset), json_schema_input_type=_NumberOrPair)]
-"""A pair; v means (-v, v), and 0 no change."""
 
 RangeFromZero = Annotated[
     tuple[float, float], BeforeValidator(_read_pair(_from_zero), json_schema_input_type=_NumberOrPair)
