@@ -61,10 +61,14 @@ def test_frozen_layers_count_the_dense_layer_as_the_last() -> None:
 
 def test_weights_go_to_layers_of_the_same_name_and_shape() -> None:
     source, target = features(seed=1), features(seed=2)
-    assert transfer_weights(source, target) == (2, 2)
+    transfer = transfer_weights(source, target)
+    assert (transfer.total, transfer.absent, transfer.other_shape, transfer.unused) == (2, (), (), ())
     np.testing.assert_array_equal(source.get_layer("conv").get_weights()[0], target.get_layer("conv").get_weights()[0])
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3, name="conv")])
-    assert transfer_weights(other, target) == (0, 2)
+    transfer = transfer_weights(other, target)
+    assert transfer.copied == ()
+    assert transfer.other_shape == ("conv",)
+    assert len(transfer.absent) == 1
 
 
 def test_measured_statistics_are_the_mean_over_batches() -> None:
