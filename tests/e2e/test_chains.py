@@ -321,7 +321,13 @@ def test_a_training_in_three_steps(reidfw, tiny_config) -> None:
             else ["~model.model_name", "~model.input_shape", f"model.model_path={before}/saved_models/best_model.keras"]
         )
         outcome = reidfw(
-            "run", tiny_config, "operation_mode=training", f"hydra.run.dir={name}", "training.epochs=1", *start, *changes
+            "run",
+            tiny_config,
+            "operation_mode=training",
+            f"hydra.run.dir={name}",
+            "training.epochs=1",
+            *start,
+            *changes,
         )
         assert outcome.code == 0, outcome.text
         before = name
