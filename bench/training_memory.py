@@ -1,6 +1,7 @@
 """Peak memory of `reidfw run` with many images against few: it must not grow with the data set.
 
-Both trainings have the same steps and differ in the number of image files only (hard links to a few drawn JPEGs).
+Both trainings have the same steps and the same identities (a classifier grows with those), and differ in the number of
+image files only (hard links to a few drawn JPEGs).
 
     python bench/training_memory.py [--few 5000] [--many 100000]
 
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 BAR = 1.10
-FRAMES = 20
+IDENTITIES = 250
 
 MEASURED = """
 import resource, sys
@@ -33,7 +34,7 @@ finally:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """``count`` names for 50 drawn images, 20 of each identity."""
+    """``count`` names for 50 drawn images, as many of each identity."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     originals = []
@@ -44,7 +45,7 @@ def write_images(folder: Path, count: int) -> None:
             small.resize((100, 200), Image.Resampling.BICUBIC).save(path, quality=90)
         originals.append(path)
     for number in range(count):
-        os.link(originals[number % len(originals)], folder / f"p{number // FRAMES:06d}_{number % FRAMES}.jpg")
+        os.link(originals[number % len(originals)], folder / f"p{number % IDENTITIES:06d}_{number // IDENTITIES}.jpg")
 
 
 def peak_mib(folder: Path, count: int) -> float:
