@@ -90,7 +90,7 @@ def find_bad_images(
     Returns:
         The bad ones, in the order of ``paths``.
     """
-    unique = list(dict.fromkeys(paths))
+    unique = list({str(path): path for path in paths}.values())  # a path that was hashed takes twice the memory
     chunks = [unique[start : start + _CHUNK] for start in range(0, len(unique), _CHUNK)]  # a task a file costs more
 
     def check_all(some: Sequence[Path]) -> list[BadImage]:
