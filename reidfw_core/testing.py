@@ -55,6 +55,7 @@ HEAVY_MODULES = (
     "onnxruntime",
     "tf2onnx",
     "mlflow",
+    "clearml",
     "ai_edge_litert",
     "matplotlib",
 )
