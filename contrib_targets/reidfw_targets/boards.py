@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from reidfw_core.api import Component, ModelFormat, Target, TargetInfo, hookimpl, variant
+from reidfw_targets.deployment.board import DEPLOY, Deployable
 from reidfw_targets.facts import BOARDS, BoardFacts
 
 
@@ -28,10 +29,27 @@ class Stm32Board(Target):
         return self.facts.info
 
 
+class DeployableBoard(Deployable, Stm32Board):
+    """An STM32 board that applications can be built for and written to."""
+
+    class Params(Deployable.Params, Stm32Board.Params):
+        """What concerns deployment, and what concerns every board."""
+
+    @hookimpl
+    def probe_target(self, ability: str) -> str:
+        """Looks whether tools, C project and board are there; see the hook's contract."""
+        return self.probe_deployment() if ability == DEPLOY else f"{self.facts.name}: nothing to look for"
+
+
+_DEPLOYABLE = frozenset({"STM32N6", "STM32H7"})
+"""Series with an application by ST, or for which a C project of the user's own is built."""
+
+
 def _board(name: str, class_name: str) -> type[Component]:
     facts = BOARDS[name]
     npu = f", {facts.npu}" if facts.npu else ""
-    return variant(Stm32Board, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
+    base = DeployableBoard if facts.series in _DEPLOYABLE else Stm32Board
+    return variant(base, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
 
 
 BU585iIot02a = _board("B-U585I-IOT02A", "BU585iIot02a")

@@ -39,8 +39,8 @@ class Command:
         return CommandLine(title=self.title, argv=self.argv, cwd=self.cwd, note=self.note)
 
 
-def run_command(command: Command, log: Path) -> Finished:
-    """Runs a program to its end; its output goes to the log.
+def run_command(command: Command, log: Path | None) -> Finished:
+    """Runs a program to its end; its output goes to the log, if there is one.
 
     Raises:
         ToolNotFound: it cannot be started.

@@ -84,7 +84,9 @@ def _file(name: str, generated: Sequence[Path]) -> Path | None:
 def _folder(template: Template, runtime: Path, generated: Sequence[Path]) -> Path | None:
     """The folder that the end of the destination's path names, such as ``Lib/GCC/ARMCortexM55``."""
     if template.source:
-        return next((root / template.source for root in (*generated, runtime) if (root / template.source).is_dir()), None)
+        return next(
+            (root / template.source for root in (*generated, runtime) if (root / template.source).is_dir()), None
+        )
     parts = template.destination.parts
     for length in range(len(parts) - 1, 0, -1):
         candidate = runtime.joinpath(*parts[-length:])

@@ -57,9 +57,7 @@ class Probe:
 
 def list_command(programmer: Path) -> Command:
     """Lists the connected probes."""
-    return Command(
-        title="List the ST-LINK probes", argv=(str(programmer), "--list"), timeout_s=LIST_TIMEOUT_S
-    )
+    return Command(title="List the ST-LINK probes", argv=(str(programmer), "--list"), timeout_s=LIST_TIMEOUT_S)
 
 
 def connect_command(programmer: Path, serial: str) -> Command:
@@ -83,14 +81,14 @@ def parse_probes(output: str) -> tuple[Probe, ...]:
     return tuple(found.values())
 
 
-def find_probe(programmer: Path, board: str, wanted: str | None, log: Path) -> Probe:
+def find_probe(programmer: Path, board: str, wanted: str | None, log: Path | None) -> Probe:
     """The probe to write through.
 
     Args:
         programmer: STM32_Programmer_CLI.
         board: the board's name.
         wanted: serial number of the probe; None takes the only one on such a board.
-        log: file for the programmer's output.
+        log: file for the programmer's output; None for none.
 
     Raises:
         BoardNotFound: there is no probe, not the wanted one, none on such a board, or several.
@@ -205,7 +203,7 @@ def board_state(commands: Sequence[Command], stopped: int, board: str) -> str:
     )
 
 
-def _with_name(programmer: Path, probe: Probe, log: Path) -> Probe:
+def _with_name(programmer: Path, probe: Probe, log: Path | None) -> Probe:
     found = _CONNECTED_BOARD.search(run_command(connect_command(programmer, probe.serial), log).output)
     return probe if found is None or found[1] in _NO_NAME else replace(probe, board=found[1])
 

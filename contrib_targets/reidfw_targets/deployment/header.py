@@ -31,8 +31,10 @@ def app_config(io: ModelIo, app: ApplicationSettings, model_name: str, *, two_li
         two_line_welcome: the second welcome message is an array of two lines.
     """
     height, width, _ = io.image.shape
-    second = '{"Model Running in STM32", "MCU internal memory"}' if two_line_welcome else (
-        '"Model Running in STM32 MCU internal memory"'
+    second = (
+        '{"Model Running in STM32", "MCU internal memory"}'
+        if two_line_welcome
+        else ('"Model Running in STM32 MCU internal memory"')
     )
     lines = [
         *_opening("APP_CONFIG_H", app),

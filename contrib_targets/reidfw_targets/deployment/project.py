@@ -195,7 +195,9 @@ def read_project(folder: Path, board: str, tools: Mapping[str, str]) -> CProject
             f"{path}: board is {', '.join(boards) or 'not given'}, but deployment.hardware_setup.board is {board}"
         )
     if described.stm_ai_runtime.toolchain.lower() not in ("", "gcc"):
-        raise DataError(f"{path}: stm_ai_runtime.toolchain is {described.stm_ai_runtime.toolchain}; gcc is the only one")
+        raise DataError(
+            f"{path}: stm_ai_runtime.toolchain is {described.stm_ai_runtime.toolchain}; gcc is the only one"
+        )
     names = _Names(path, folder, described.env, tools)
     version = described.stm_ai_runtime.version
     memory = described.memory_pool
@@ -281,7 +283,9 @@ def _parse(path: Path) -> _Description:
 def _configuration(given: _Configuration, described: _Description, names: _Names) -> Configuration:
     where = f"configurations '{given.name}'"
     builder = given.builder or described.builder
-    needed = ("cproject_location", "cproject_config", "cproject_name") if builder == "stm32_cube_ide" else ("build_cmd",)
+    needed = (
+        ("cproject_location", "cproject_config", "cproject_name") if builder == "stm32_cube_ide" else ("build_cmd",)
+    )
     missing = [name for name in needed if not getattr(given, name)]
     if missing:
         raise DataError(f"{names.file}: {where}: {', '.join(missing)} missing, which the builder {builder} needs")
