@@ -117,7 +117,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
     executable, version, installation = _stedgeai(wanted, dry=dry)
     if not dry and project.runtime_version is not None and _differs(project.runtime_version, version):
         raise ToolNotFound(
-            f"The C project is made for ST Edge AI Core {project.runtime_version}; {version} is installed ({executable})",
+            f"The C project is made for ST Edge AI Core {project.runtime_version}; {executable} is {version}",
             hint=f"Install {project.runtime_version}, or change stm_ai_runtime.version in {project.path}.",
         )
     return Ready(
@@ -221,21 +221,21 @@ def checked_io(model: ModelFile, wanted: Wanted) -> ModelIo:
     io = read_model_io(model)
     if io is None or not io.format.is_integer:
         raise DataError(
-            f"{model.path.name} is a float model; a deployment takes a quantized one (TensorFlow Lite, or ONNX with QDQ)",
+            f"{model.path.name} is a float model; a deployment takes a quantized one (TFLite, or ONNX with QDQ)",
             hint="Quantize it first, or both in one run with operation_mode: chain_qd.",
         )
     if not wanted.is_n6:
         return io
     if io.image.shape[2] != 3:
         raise DataError(
-            f"{model.path.name} takes {io.image.shape[2]} channels; the application on the {wanted.board.name} gives RGB"
+            f"{model.path.name} takes {io.image.shape[2]} channels; the application on {wanted.board.name} gives RGB"
         )
     lowest = {"int8": -128, "uint8": 0}.get(io.output_numbers.dtype.name)
     if lowest is not None and io.output_numbers.zero_point != lowest:
         raise DataError(
-            f"{model.path.name}: the zero point of its embedding is {io.output_numbers.zero_point}, not {lowest}, so the "
-            "embedding holds negative numbers. The application on the board compares the unsigned integers as they are, "
-            "and would not recognise anybody",
+            f"{model.path.name}: the zero point of its embedding is {io.output_numbers.zero_point}, not {lowest}: it "
+            "holds negative numbers. The application on the board compares the unsigned integers as they are, and "
+            "would not recognise anybody",
             hint="Deploy a model whose embedding ends in a ReLU and a pooling (no bn_neck, no embedding_size).",
         )
     return io
@@ -483,8 +483,8 @@ def _next_steps(wanted: Wanted) -> tuple[str, ...]:
         return ("The application is built; set deployment.flash_board: True to write it to the board.",)
     if switches is None:
         return ("Press the reset button of the board: it starts the new application.",)
+    run = f"To run it: set {switches.running}, then switch the power off and on"
     return (
-        f"To run it: set {switches.running}, then switch the power off and on "
-        "(USB-C to USB-C cable: other cables may not give enough current).",
+        f"{run} (USB-C to USB-C cable: other cables may not give enough current).",
         f"To program the board again: set {switches.programming}, then reset it.",
     )

@@ -48,8 +48,8 @@ def plan_copies(templates: Sequence[Template], generated: Sequence[Path], runtim
         listed = "\n".join(f"  - {one}" for one in missing)
         raise DataError(
             f"The C project's templates ask for what was neither generated nor is part of ST's runtime:\n{listed}",
-            hint=f"Looked in {', '.join(map(str, [*generated, runtime]))}. Correct the templates, or use the version of "
-            "ST Edge AI Core that the project was made for.",
+            hint=f"Looked in {', '.join(map(str, [*generated, runtime]))}. Correct the templates, or use the version "
+            "of ST Edge AI Core that the project was made for.",
         )
     return tuple(copies)
 

@@ -128,8 +128,8 @@ def c_string(text: str) -> str:
 
 def _application(app: ApplicationSettings) -> list[str]:
     return [
-        "/* People kept from the detector, identities tracked, largest cosine distance of the same identity, absence in",
-        "   ms after which one is forgotten, detector confidence that opens a new one */",
+        "/* People kept from the detector, identities tracked, largest cosine distance of the same identity, absence",
+        "   in ms after which one is forgotten, detector confidence that opens a new one */",
         f"#define APP_MAX_OBJECT_DETECT ({app.max_object_detect})",
         f"#define APP_MAX_OBJECT_TRACKING ({app.max_object_tracking})",
         f"#define APP_SCORE_THRESHOLD ({app.score_threshold:.8f}f)",

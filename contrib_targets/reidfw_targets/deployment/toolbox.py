@@ -133,6 +133,8 @@ class Toolbox:
         try:
             ide = self._find(CUBE_IDE)
         except ToolNotFound:
+            if self.cube_ide is not None:  # named, but wrong: that is what is to be said
+                raise
             return
         name = program.file_name(self.platform)
         for plugins in (ide.parent / "plugins", ide.parent.parent / "Eclipse" / "plugins"):
