@@ -138,8 +138,11 @@ def test_an_n6_is_deployed_to_step_by_step(tmp_path, int8_file) -> None:
 
 
 @pytest.mark.slow
-def test_a_nucleo_takes_its_configuration_from_the_output(tmp_path, int8_file) -> None:
+def test_a_nucleo_takes_its_configuration_from_the_output(tmp_path, int8_file, monkeypatch) -> None:
     vendor = Vendor(tmp_path, builder="makefile", **NUCLEO).write()
+    plugins = vendor.cube_ide.parent / "plugins"
+    for variable, name in (("STM32_MAKE_EXE", "make"), ("STM32_ARM_GCC_COMPILER_EXE", "arm-none-eabi-gcc")):
+        monkeypatch.setenv(variable, str(next(plugins.rglob(f"bin/{name}"))))  # whatever else is on PATH
     report = deployed(vendor, int8_file, output="SPI")
     assert report.details["configuration"] == "SPI"
     assert [call[1:] for call in vendor.calls("make")] == [["clean"], ["-j8", "all"]]
@@ -283,7 +286,7 @@ def test_ctrl_c_while_flashing_tells_the_state_of_the_board(tmp_path, int8_file)
     def interrupt() -> None:
         while not (tmp_path / "flashing").exists():
             time.sleep(0.02)
-        signal.raise_signal(signal.SIGINT) if False else os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
     before = time.monotonic()
@@ -334,12 +337,13 @@ def test_a_detector_of_ones_own(tmp_path, int8_file) -> None:
     vendor = Vendor(tmp_path).write()
     deployed(vendor, int8_file, detector_model=int8_file.path)
     call = vendor.calls("stedgeai")[-1]
-    assert call[9:14] == ["--no-inputs-allocation", "--name", "od", "--st-neural-art", call[13]]
-    assert call[13].startswith("od@")
-    assert call[16:18] == ["--output-data-type", "int8"]
+    options = call[call.index("--workspace") + 2 :]
+    assert options[:4] == ["--no-inputs-allocation", "--name", "od", "--st-neural-art"]
+    assert options[4].startswith("od@")
+    assert options[options.index("--output-data-type") + 1] == "int8"
 
 
-def tests_of_projects() -> dict[str, tuple[object, str]]:
+def broken_projects() -> dict[str, tuple[object, str]]:
     one = {"name": "x", "builder": "makefile", "build_cmd": "make"}
     good = {"version": "0.1", "board": "STM32N6570-DK", "configurations": [one]}
     return {
@@ -358,9 +362,9 @@ def tests_of_projects() -> dict[str, tuple[object, str]]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", tests_of_projects())
+@pytest.mark.parametrize("name", broken_projects())
 def test_a_project_that_is_not_as_it_should_be(tmp_path, name) -> None:
-    conf, told = tests_of_projects()[name]
+    conf, told = broken_projects()[name]
     vendor = Vendor(tmp_path, conf=conf).write()
     with pytest.raises(DataError, match=told) as caught:
         board_of(vendor).probe_target("deploy_model")
@@ -407,7 +411,7 @@ def test_another_version_of_the_tool_is_refused(tmp_path) -> None:
     vendor = Vendor(tmp_path).write()
     conf = vendor.project / "stmaic_STM32N6570-DK.conf"
     conf.write_text(conf.read_text().replace('"3.0.0"', '"2.1.0"'))
-    with pytest.raises(ToolNotFound, match=r"made for ST Edge AI Core 2\.1\.0; installed is 3\.0\.0"):
+    with pytest.raises(ToolNotFound, match=r"made for ST Edge AI Core 2\.1\.0; .* is 3\.0\.0"):
         board_of(vendor).probe_target("deploy_model")
 
 

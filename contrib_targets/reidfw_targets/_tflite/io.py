@@ -15,7 +15,7 @@ from reidfw_targets.images import embedding_dim, image_input, single
 from reidfw_targets.model_io import ModelIo, classifier_error
 from reidfw_targets.numbers import TensorNumbers
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype] = {
     schema.TensorType.FLOAT32: np.dtype(np.float32),
     schema.TensorType.INT8: np.dtype(np.int8),
     schema.TensorType.UINT8: np.dtype(np.uint8),

@@ -37,7 +37,7 @@ def main(package: str, workspace: str) -> int:
     sys.path.insert(0, package)
     try:
         import numpy as np
-        from stm_ai_runner import AiRunner  # type: ignore[import-not-found]
+        from stm_ai_runner import AiRunner
 
         runner = AiRunner()
         if not runner.connect(workspace):

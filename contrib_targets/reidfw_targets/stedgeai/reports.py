@@ -145,7 +145,7 @@ def _read(parts: Mapping[str, Any]) -> NetworkCost:
     ]
     if missing:
         raise ReportError(f"the reports do not tell {', '.join(missing)}")
-    time = _mapping(graphs[0].get("exec_time"), "exec_time")
+    time = _mapping(_first(graphs[0].get("exec_time"), graph.get("exec_time")), "exec_time")
     tools = _mapping(info.get("environment"), "environment").get("tools") or [{}]
     duration = time.get("duration_ms")
     return NetworkCost(
