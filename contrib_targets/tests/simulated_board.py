@@ -22,7 +22,7 @@ BHWC = 2 << 24
 
 def varint(value: int) -> bytes:
     out = b""
-    value &= (1 << 64) - 1
+    value = int(value) & ((1 << 64) - 1)
     while value > 127:
         out += bytes([value % 128 + 128])
         value //= 128
