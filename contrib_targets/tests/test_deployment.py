@@ -471,10 +471,10 @@ def test_a_dry_run_lists_every_command_and_starts_nothing(tmp_path) -> None:
         "Build the application (Debug)",
         "Sign the application",
         "List the ST-LINK probes",
-        "Write the application",
-        "Write the weights",
-        "Write the weights",
-        "Write the boot loader",
+        "Write the application (0x70100000)",
+        "Write the weights (0x72000000)",
+        "Write the weights (0x70380000)",
+        "Write the boot loader (ai_fsbl.hex)",
     ]
     assert "sn=<serial number>" in lines[4].argv
     assert not vendor.calls()

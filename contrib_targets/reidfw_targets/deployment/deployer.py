@@ -192,6 +192,8 @@ def deploy(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: A
         _check_files(flashing, configuration)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Nothing was written to the board.") from None
+    if flashing and (switches := BOOT_SWITCHES.get(wanted.board.name)):
+        logger.info("Writing needs the boot switches so: %s", switches.programming)
     flash(flashing, wanted.board.name, logs / "flash.log")
     return DeploymentReport(
         firmware=firmware,

@@ -190,7 +190,7 @@ def flash(commands: Sequence[Command], board: str, log: Path) -> None:
 
 def board_state(commands: Sequence[Command], stopped: int, board: str) -> str:
     """What is on the board after the command number ``stopped`` (from 0) did not end well."""
-    titles = [f"{command.title.removeprefix('Write the ')} ({written_place(command.argv)})" for command in commands]
+    titles = [command.title.removeprefix("Write the ") for command in commands]
     parts = [f"written: {', '.join(titles[:stopped])}"] if stopped else []
     parts.append(f"perhaps half written: {titles[stopped]}")
     if titles[stopped + 1 :]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from reidfw_core.api import DataError
 from reidfw_targets.board_tools import Optimization
 from reidfw_targets.commands import Command
-from reidfw_targets.deployment.flashing import FLASH_TIMEOUT_S, flash_argv
+from reidfw_targets.deployment.flashing import FLASH_TIMEOUT_S, flash_argv, written_place
 from reidfw_targets.deployment.neural_art import DETECTOR_PROFILE, PROFILE
 from reidfw_targets.deployment.project import Configuration, CProject
 from reidfw_targets.facts import BoardFacts
@@ -160,7 +160,7 @@ def flash_commands(configuration: Configuration, tools: Tools, serial: str) -> t
     )
     return tuple(
         Command(
-            title=f"Write the {what}",
+            title=f"Write the {what} ({written_place(argv)})",
             argv=flash_argv(argv, serial, loader),
             timeout_s=FLASH_TIMEOUT_S,
             cwd=configuration.cwd,
