@@ -1,11 +1,12 @@
 """The STM32 boards: one entry point for each, facts from one table.
 
-A board of this version describes itself; measuring on it and deploying to it are not among its abilities yet, and
-the core reads that from the hooks it implements.
+Each board describes itself. Those of the series STM32N6 and STM32H7 can be deployed to; the core reads what a board can
+do from the hooks that it implements.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from reidfw_core.api import Component, ModelFormat, Target, TargetInfo, hookimpl, variant
@@ -38,7 +39,10 @@ class DeployableBoard(Deployable, Stm32Board):
     @hookimpl
     def probe_target(self, ability: str) -> str:
         """Looks whether tools, C project and board are there; see the hook's contract."""
-        return self.probe_deployment() if ability == DEPLOY else f"{self.facts.name}: nothing to look for"
+        if ability == DEPLOY:
+            return self.probe_deployment()
+        others: Callable[[str], str] | None = getattr(super(), "probe_target", None)
+        return others(ability) if others is not None else f"{self.facts.name}: nothing to look for"
 
 
 _DEPLOYABLE = frozenset({"STM32N6", "STM32H7"})

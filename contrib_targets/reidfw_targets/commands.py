@@ -39,8 +39,8 @@ class Command:
         return CommandLine(title=self.title, argv=self.argv, cwd=self.cwd, note=self.note)
 
 
-def run_command(command: Command, log: Path | None) -> Finished:
-    """Runs a program to its end; its output goes to the log, if there is one.
+def run_command(command: Command, log: Path | None, *, verbose: bool = False) -> Finished:
+    """Runs a program to its end; its output goes to the log, if there is one, and with ``verbose`` to the screen too.
 
     Raises:
         ToolNotFound: it cannot be started.
@@ -55,7 +55,7 @@ def run_command(command: Command, log: Path | None) -> Finished:
             log=log,
             cwd=command.cwd,
             environment=command.environment,
-            on_line=logger.debug,
+            on_line=logger.info if verbose else logger.debug,
         )
     except ToolFailed as cause:
         raise ToolFailed(

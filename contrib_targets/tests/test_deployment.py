@@ -81,6 +81,7 @@ def defines(header: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_an_n6_is_deployed_to_step_by_step(tmp_path, int8_file) -> None:
     vendor = Vendor(tmp_path).write()
+    assert board_of(vendor).probe_target("benchmark_model")
     report = deployed(vendor, int8_file)
     generated, app = tmp_path / "generated", vendor.project / "app"
     settings = generated / "user_neuralart_STM32N6570-DK.json"
@@ -460,6 +461,32 @@ def test_a_full_disk_is_said(tmp_path, int8_file, monkeypatch) -> None:
     with pytest.raises(StorageError, match="No space left"):
         deployed(vendor, int8_file)
     assert not vendor.calls("stm32cubeide")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_sizes_are_those_of_the_file_whatever_its_layout(tmp_path, network, layout) -> None:
+    from reidfw_targets.deployment import header
+    from reidfw_targets.model_io import read_model_io
+
+    from .conftest import save_onnx
+
+    io = read_model_io(save_onnx(network, tmp_path / "m.onnx", batch=1, channels_first=layout == "NCHW"))
+    (tmp_path / "h.h").write_text(header.app_config(io, APP, "m", two_line_welcome=False))
+    values = defines(tmp_path / "h.h")
+    assert (values["NN_REID_HEIGHT"], values["NN_REID_WIDTH"]) == ("(32)", "(16)")
+    assert values["NN_REID_NB_FEATURES"] == "(20)"  # of the output, not of the input
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "limit"), [("stedgeai", "steps.GENERATE_TIMEOUT_S"), ("STM32_Programmer_CLI", "steps.FLASH_TIMEOUT_S")]
+)
+def test_a_program_that_hangs_is_stopped(tmp_path, int8_file, monkeypatch, program, limit) -> None:
+    vendor = Vendor(tmp_path, faults={program: "time.sleep(60)"}).write()
+    monkeypatch.setattr(f"reidfw_targets.deployment.{limit}", 0.5)
+    with pytest.raises(ToolFailed, match=r"did not end within 0\.5 s"):
+        deployed(vendor, int8_file)
 
 
 def test_a_dry_run_lists_every_command_and_starts_nothing(tmp_path) -> None:

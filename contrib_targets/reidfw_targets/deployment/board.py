@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -49,6 +49,7 @@ class Deployable:
         optimization: Literal["balanced", "time", "ram"] = Field(
             "balanced", description="What generated C code is optimised for, on boards without NPU"
         )
+        verbosity: int = Field(1, ge=0, description="2 and more: every line that the programs print; else each step")
         flash_board: bool = Field(True, description="Write to the board; False builds and signs only")
         detector_model: Path | None = Field(
             None, description="Person detector to compile beside the network (STM32N6); None keeps the C project's"
@@ -66,9 +67,10 @@ class Deployable:
 
     @hookimpl
     def list_commands(self, ability: str, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:
-        """The commands of a deployment; none for other abilities."""
+        """The commands of a deployment; for other abilities those of the board, if it tells any."""
         if ability != DEPLOY:
-            return ()
+            others: Callable[..., Sequence[CommandLine]] | None = getattr(super(), "list_commands", None)
+            return () if others is None else others(ability=ability, model=model, workdir=workdir)
         wanted = self._wanted()
         ready = prepare(wanted, Toolbox(cube_ide=wanted.cube_ide, tolerant=True), dry=True)
         return list_steps(wanted, ready, model.path, workdir)
@@ -94,4 +96,5 @@ class Deployable:
             optimization=params.optimization,
             flash_board=params.flash_board,
             detector=params.detector_model,
+            verbose=params.verbosity > 1,
         )

@@ -63,6 +63,7 @@ class Wanted:
         optimization: ``tools.stedgeai.optimization``.
         flash_board: write to the board; False builds and signs only.
         detector: a person detector to compile beside the network; None keeps the one in the C project.
+        verbose: show every line that the programs print.
     """
 
     board: BoardFacts
@@ -75,6 +76,7 @@ class Wanted:
     optimization: Optimization = "balanced"
     flash_board: bool = True
     detector: Path | None = None
+    verbose: bool = False
 
     @property
     def is_n6(self) -> bool:
@@ -170,7 +172,7 @@ def deploy(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: A
     logs = workdir / LOG_FOLDER
     logs.mkdir(exist_ok=True)
     tools, configuration = ready.tools, ready.configuration
-    runner = _Runner(logs)
+    runner = _Runner(logs, verbose=wanted.verbose)
     try:
         probe_serial = None
         if wanted.flash_board:
@@ -194,7 +196,7 @@ def deploy(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: A
         raise KeyboardInterrupt("Nothing was written to the board.") from None
     if flashing and (switches := BOOT_SWITCHES.get(wanted.board.name)):
         logger.info("Writing needs the boot switches so: %s", switches.programming)
-    flash(flashing, wanted.board.name, logs / "flash.log")
+    flash(flashing, wanted.board.name, logs / "flash.log", verbose=wanted.verbose)
     return DeploymentReport(
         firmware=firmware,
         next_steps=_next_steps(wanted),
@@ -246,14 +248,14 @@ def checked_io(model: ModelFile, wanted: Wanted) -> ModelIo:
 class _Runner:
     """Runs commands, each with a log of its own, and remembers them."""
 
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
+    def __init__(self, logs: Path, *, verbose: bool) -> None:
+        self.logs, self._verbose = logs, verbose
         self.done: list[tuple[str, ...]] = []
 
     def run(self, command: Command) -> str:
         name = re.sub(r"[^a-z0-9]+", "_", command.title.lower()).strip("_")
         self.done.append(command.argv)
-        return run_command(command, self.logs / f"{len(self.done):02d}-{name}.log").output
+        return run_command(command, self.logs / f"{len(self.done):02d}-{name}.log", verbose=self._verbose).output
 
 
 def _configuration_name(wanted: Wanted, project: CProject) -> str | None:

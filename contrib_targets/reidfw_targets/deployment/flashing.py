@@ -160,7 +160,7 @@ def written_place(argv: Sequence[str]) -> str:
     return "the board"
 
 
-def flash(commands: Sequence[Command], board: str, log: Path) -> None:
+def flash(commands: Sequence[Command], board: str, log: Path, *, verbose: bool = False) -> None:
     """Writes to the board, one command after the other, until the first failure.
 
     Raises:
@@ -169,7 +169,7 @@ def flash(commands: Sequence[Command], board: str, log: Path) -> None:
     """
     for number, command in enumerate(commands):
         try:
-            done = run_command(command, log)
+            done = run_command(command, log, verbose=verbose)
             fault = _ERROR.search(done.output)
             if fault is not None:
                 raise ToolFailed(

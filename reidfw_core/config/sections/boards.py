@@ -46,7 +46,7 @@ class DeploymentSection(OpenSection):
     IDE: Literal["GCC"] = "GCC"
     """Tool chain; ``GCC`` is the only one."""
     verbosity: Annotated[Integer, Field(ge=0)] = 1
-    """How much the build reports: 0 or 1. Defaults to 1."""
+    """How much a deployment reports: each step, or from 2 on every line that its programs print. Defaults to 1."""
     hardware_setup: HardwareSetup
     """The board. Required."""
     board_deploy_path: str | None = None
