@@ -406,6 +406,13 @@ def test_missing_and_unusable_tools(tmp_path) -> None:
         board_of(vendor).probe_target("deploy_model")
     with pytest.raises(ToolNotFound, match="in which there is no stm32cubeide"):
         board_of(vendor, path_to_cubeIDE=tmp_path).probe_target("deploy_model")
+    vendor = Vendor(tmp_path / "second").write()
+    (vendor.tools / "tools" / "bin" / "ExternalLoader" / vendor.loader).unlink()
+    with pytest.raises(ToolNotFound, match="no external loader"):
+        board_of(vendor).probe_target("deploy_model")
+    with pytest.raises(ToolNotFound, match="is not there") as caught:
+        board_of(vendor, path_to_stedgeai=tmp_path / "stedgeai").probe_target("deploy_model")
+    assert "developer cloud will not do" in caught.value.hint
 
 
 def test_another_version_of_the_tool_is_refused(tmp_path) -> None:

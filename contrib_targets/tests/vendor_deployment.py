@@ -156,6 +156,9 @@ class Vendor:
             .replace("LOADER", repr(self.loader)),
         )
         self._program(self.tools / "tools" / "bin" / "STM32_SigningTool_CLI", _SIGNER)
+        loaders = self.tools / "tools" / "bin" / "ExternalLoader"
+        loaders.mkdir()
+        (loaders / self.loader).write_text("loader")
         self._program(self.cube_ide, _CUBE_IDE)
         plugins = self.cube_ide.parent / "plugins"
         gcc = plugins / "com.st.stm32cube.ide.mcu.externaltools.gnu-tools-for-stm32.12.3.rel1.linux64_1.1.0"

@@ -37,7 +37,8 @@ from reidfw_targets.deployment.toolbox import CUBE_IDE, GCC, MAKE, PROGRAMMER, S
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.model_io import ModelIo, read_model_io
 from reidfw_targets.stedgeai.command import uses_neural_art
-from reidfw_targets.stedgeai.executable import Version, find_executable, probe
+from reidfw_targets.stedgeai.executable import Version, find_executable
+from reidfw_targets.stedgeai.local import local_installation
 from reidfw_targets.stedgeai.reports import ReportError, read_folder
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
     """
     programmer = toolbox.find(PROGRAMMER) if wanted.flash_board else None
     tags = {"STM32CubeProgrammer": str(programmer or PROGRAMMER.name), "STM32SigningTool": SIGNING_TOOL.name}
+    # read twice: which tools are needed stands in the file in which their paths are put
     first = read_project(wanted.project_folder, wanted.board.name, {**tags, "STM32Make": MAKE.name})
     chosen = first.configuration(_configuration_name(wanted, first))
     builders = {one.builder for one in first.configurations}
@@ -122,20 +124,23 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
             f"The C project is made for ST Edge AI Core {project.runtime_version}; {executable} is {version}",
             hint=f"Install {project.runtime_version}, or change stm_ai_runtime.version in {project.path}.",
         )
-    return Ready(
-        tools=Tools(
-            stedgeai=executable,
-            version=version,
-            cube_ide=toolbox.find(CUBE_IDE) if "stm32_cube_ide" in builders else None,
-            make=make,
-            objcopy=None if compiler is None else compiler.with_name(compiler.name.replace("-gcc", "-objcopy")),
-            programmer=programmer,
-            signing_tool=signer,
-        ),
-        installation=installation,
-        project=project,
-        configuration=project.configuration(chosen.name),
+    tools = Tools(
+        stedgeai=executable,
+        version=version,
+        cube_ide=toolbox.find(CUBE_IDE) if "stm32_cube_ide" in builders else None,
+        make=make,
+        objcopy=None if compiler is None else compiler.with_name(compiler.name.replace("-gcc", "-objcopy")),
+        programmer=programmer,
+        signing_tool=signer,
     )
+    configuration = project.configuration(chosen.name)
+    loader = steps.loader_path(configuration, tools)
+    if not dry and loader is not None and not loader.is_file():
+        raise ToolNotFound(
+            f"STM32CubeProgrammer has no external loader {loader}",
+            hint=f"Update STM32CubeProgrammer, or correct external_loader in {project.path}.",
+        )
+    return Ready(tools=tools, installation=installation, project=project, configuration=configuration)
 
 
 def list_steps(wanted: Wanted, ready: Ready, model: Path, workdir: Path) -> tuple[CommandLine, ...]:
@@ -279,18 +284,14 @@ def _configuration_name(wanted: Wanted, project: CProject) -> str | None:
 
 
 def _stedgeai(wanted: Wanted, *, dry: bool) -> tuple[Path, Version, Path]:
+    if not dry:
+        installed = local_installation(wanted.stedgeai, "A deployment")
+        return installed.executable, installed.version, installed.folder
     try:
-        executable, found_by = find_executable(wanted.stedgeai)
+        executable, _ = find_executable(wanted.stedgeai)
     except ToolNotFound:
-        if not dry:
-            raise
-        return wanted.stedgeai or Path("stedgeai"), _NEWEST, Path("<folder of ST Edge AI Core>")
-    if dry:
-        return executable, _NEWEST, executable.parents[2]
-    installed = probe(executable, found_by)
-    if installed.warning:
-        logger.warning(installed.warning)
-    return executable, installed.version, installed.folder
+        executable = wanted.stedgeai or Path("stedgeai")
+    return executable, _NEWEST, Path("<folder of ST Edge AI Core>")
 
 
 def _differs(asked: str, found: Version) -> bool:

@@ -198,8 +198,8 @@ def board_state(commands: Sequence[Command], stopped: int, board: str) -> str:
     switches = BOOT_SWITCHES.get(board)
     again = f"set {switches.programming}, reset it" if switches else "reset it"
     return (
-        f"State of the {board}: {'; '.join(parts)}. It does not run the new application, and is not damaged: {again}, "
-        "and deploy again."
+        f"State of the {board}: {'; '.join(parts)}. Do not use it like this; it is not damaged: {again}, and "
+        "deploy again."
     )
 
 

@@ -148,11 +148,16 @@ def sign_command(configuration: Configuration) -> Command | None:
     )
 
 
+def loader_path(configuration: Configuration, tools: Tools) -> Path | None:
+    """The programmer's loader for the external flash; None where the board needs none, or nothing is written."""
+    if configuration.external_loader is None or tools.programmer is None:
+        return None
+    return tools.programmer.parent / "ExternalLoader" / configuration.external_loader
+
+
 def flash_commands(configuration: Configuration, tools: Tools, serial: str) -> tuple[Command, ...]:
     """Writes application, weights and boot loader, in this order."""
-    loader = None
-    if configuration.external_loader is not None and tools.programmer is not None:
-        loader = tools.programmer.parent / "ExternalLoader" / configuration.external_loader
+    loader = loader_path(configuration, tools)
     titled = (
         ("application", configuration.flash_application),
         ("weights", configuration.flash_network),

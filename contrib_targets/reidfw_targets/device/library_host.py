@@ -16,12 +16,13 @@ from typing import Any
 def _describe(tensor: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
+    scale, zero_point = tensor.get("scale"), tensor.get("zero_point")
     return {
         "name": str(tensor["name"]),
         "shape": [int(size) for size in tensor["shape"]],
         "dtype": np.dtype(tensor["type"]).str,
-        "scale": float(np.ravel(tensor.get("scale") or 0.0)[0]),
-        "zero_point": int(np.ravel(tensor.get("zero_point") or 0)[0]),
+        "scale": float(np.ravel(0.0 if scale is None else scale)[0]),
+        "zero_point": int(np.ravel(0 if zero_point is None else zero_point)[0]),
     }
 
 

@@ -6,6 +6,7 @@ import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from reidfw_core.api import BoardFailed, BoardNotFound
@@ -47,6 +48,8 @@ def candidate_ports(wanted: str | None) -> tuple[str, ...]:
         BoardNotFound: there is none.
     """
     if wanted is not None:
+        if wanted.startswith("/") and not Path(wanted).exists():
+            raise _not_there(wanted)
         return (wanted,)
     from serial.tools import list_ports
 
@@ -94,8 +97,12 @@ def _cannot_open(name: str, cause: Exception) -> BoardNotFound:
             "sudo usermod -a -G dialout $USER, then log in again.",
         )
     if number in (errno.ENOENT, errno.ENODEV) or "filenotfounderror" in text:
-        return BoardNotFound(f"There is no serial port {name}", hint="Is the board connected? Check serial_port.")
+        return _not_there(name)
     return BoardNotFound(f"The serial port {name} cannot be opened: {cause}")
+
+
+def _not_there(name: str) -> BoardNotFound:
+    return BoardNotFound(f"There is no serial port {name}", hint="Is the board connected? Check serial_port.")
 
 
 @contextmanager

@@ -42,7 +42,8 @@ from reidfw_targets.device.serial_port import candidate_ports, open_port
 from reidfw_targets.device.session import greet
 from reidfw_targets.model_io import ModelIo, read_model_io
 from reidfw_targets.stedgeai.command import SERIAL_SPEED, InputsOutputs
-from reidfw_targets.stedgeai.executable import StEdgeAiInstallation, find_executable, probe
+from reidfw_targets.stedgeai.executable import StEdgeAiInstallation, find_executable
+from reidfw_targets.stedgeai.local import local_installation
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,7 @@ class StEdgeAiTarget(Target):
         )
 
     def _installation(self) -> StEdgeAiInstallation:
-        found = probe(*find_executable(self.params.path_to_stedgeai))
-        if found.warning:
-            logger.warning(found.warning)
-        return found
+        return local_installation(self.params.path_to_stedgeai, "Evaluation on a device")
 
     def _executable(self) -> Path:
         """For a dry run: the executable, or its bare name where it is not there."""
