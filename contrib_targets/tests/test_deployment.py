@@ -359,6 +359,9 @@ def broken_projects() -> dict[str, tuple[object, str]]:
         "no command": ({**good, "configurations": [{"name": "x", "builder": "makefile"}]}, "build_cmd missing"),
         "other builder": ({**good, "builder": "cmake"}, "builder"),
         "quotes": ({**good, "configurations": [{**one, "build_cmd": "make 'x"}]}, "No closing quotation"),
+        "linked in a circle": ({**good, "configurations": [{**one, "linked_conf": "y"},
+                                                           {**one, "name": "y", "linked_conf": "x"}]}, "in a circle"),
+        "linked to nothing": ({**good, "configurations": [{**one, "linked_conf": "z"}]}, "no configuration 'z'"),
         "other template": ({**good, "templates": [["", "a", "render"]]}, "known are copy"),
     }  # fmt: skip
 

@@ -31,7 +31,7 @@ from reidfw_targets.deployment.flashing import (
     list_command,
     written_file,
 )
-from reidfw_targets.deployment.project import Configuration, CProject, read_project
+from reidfw_targets.deployment.project import Configuration, CProject, linked_configurations, read_project
 from reidfw_targets.deployment.steps import Tools
 from reidfw_targets.deployment.toolbox import CUBE_IDE, GCC, MAKE, PROGRAMMER, SIGNING_TOOL, Toolbox
 from reidfw_targets.facts import BoardFacts
@@ -87,12 +87,21 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """All that is there before the first command: tools, C project, configuration."""
+    """All that is there before the first command.
+
+    Attributes:
+        tools: the programs.
+        installation: folder of ST Edge AI Core.
+        project: the C project.
+        configuration: the configuration that is written to the board.
+        built: it and those that are built before it, in their order.
+    """
 
     tools: Tools
     installation: Path
     project: CProject
     configuration: Configuration
+    built: tuple[Configuration, ...]
 
 
 def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
@@ -128,10 +137,8 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
         stedgeai=executable,
         version=version,
         cube_ide=toolbox.find(CUBE_IDE) if "stm32_cube_ide" in builders else None,
-        make=make,
         objcopy=None if compiler is None else compiler.with_name(compiler.name.replace("-gcc", "-objcopy")),
         programmer=programmer,
-        signing_tool=signer,
     )
     configuration = project.configuration(chosen.name)
     loader = steps.loader_path(configuration, tools)
@@ -140,7 +147,13 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
             f"STM32CubeProgrammer has no external loader {loader}",
             hint=f"Update STM32CubeProgrammer, or correct external_loader in {project.path}.",
         )
-    return Ready(tools=tools, installation=installation, project=project, configuration=configuration)
+    return Ready(
+        tools=tools,
+        installation=installation,
+        project=project,
+        configuration=configuration,
+        built=linked_configurations(project, configuration),
+    )
 
 
 def list_steps(wanted: Wanted, ready: Ready, model: Path, workdir: Path) -> tuple[CommandLine, ...]:
@@ -161,7 +174,7 @@ def list_steps(wanted: Wanted, ready: Ready, model: Path, workdir: Path) -> tupl
             note="A model that is too large for the internal memories is generated a second time, with --split-weights "
             "or --memory-pool or both.",
         )
-    commands += [one.line for one in steps.build_commands(configuration, ready.project, tools, workdir)]
+    commands += [one.line for one in steps.build_commands(ready.built, tools, workdir)]
     sign = steps.sign_command(configuration)
     if sign is not None:
         commands.append(sign.line)
@@ -188,7 +201,7 @@ def deploy(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: A
         header_path = _write_header(wanted, io, model, workdir, app)
         _generate_all(wanted, ready, model, workdir, runner)
         copies = plan_copies(
-            [template for one in (configuration, *_linked(ready)) for template in one.templates],
+            [template for one in ready.built for template in one.templates],
             (header_path.parent, workdir),
             ready.installation / RUNTIME_FOLDER,
         )
@@ -430,15 +443,6 @@ def _write_header(wanted: Wanted, io: ModelIo, model: ModelFile, workdir: Path, 
     return written
 
 
-def _linked(ready: Ready) -> list[Configuration]:
-    linked = []
-    one = ready.configuration
-    while one.linked is not None:
-        one = ready.project.configuration(one.linked)
-        linked.append(one)
-    return linked
-
-
 def _build_and_sign(ready: Ready, workdir: Path, runner: _Runner) -> Path | None:
     configuration, tools = ready.configuration, ready.tools
     unsigned, signed = steps.signed_files(configuration)
@@ -446,7 +450,7 @@ def _build_and_sign(ready: Ready, workdir: Path, runner: _Runner) -> Path | None
     results = [path for path in (unsigned, signed, *flashed) if path is not None]
     for path in results:  # of an earlier build: never to be taken for this one's
         path.unlink(missing_ok=True)
-    for command in steps.build_commands(configuration, ready.project, tools, workdir):
+    for command in steps.build_commands(ready.built, tools, workdir):
         output = runner.run(command)
         if found := _NO_CONFIGURATION.search(output):
             raise ToolFailed(

@@ -164,6 +164,21 @@ class CProject:
         )
 
 
+def linked_configurations(project: CProject, configuration: Configuration) -> tuple[Configuration, ...]:
+    """A configuration and those that are built with it, in the order in which they are built: itself last.
+
+    Raises:
+        DataError: one of them is not there, or they are linked in a circle.
+    """
+    chain = [configuration]
+    while chain[-1].linked is not None:
+        following = project.configuration(chain[-1].linked)
+        if following in chain:
+            raise DataError(f"{project.path}: configurations are linked in a circle: '{following.name}' comes again")
+        chain.append(following)
+    return tuple(reversed(chain))
+
+
 def read_project(folder: Path, board: str, tools: Mapping[str, str]) -> CProject:
     """Reads the description of the C project for a board.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reidfw_core.api import DataError
 from reidfw_targets.board_tools import Optimization
 from reidfw_targets.commands import Command
 from reidfw_targets.deployment.flashing import FLASH_TIMEOUT_S, flash_argv, written_place
 from reidfw_targets.deployment.neural_art import DETECTOR_PROFILE, PROFILE
-from reidfw_targets.deployment.project import Configuration, CProject
+from reidfw_targets.deployment.project import Configuration
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.stedgeai.command import (
     GenerateOptions,
@@ -39,16 +39,14 @@ class Tools:
 
     Attributes:
         stedgeai: ST Edge AI Core, and its version.
-        cube_ide, make, objcopy, programmer, signing_tool: None where the C project needs none.
+        cube_ide, objcopy, programmer: None where the C project needs none.
     """
 
     stedgeai: Path
     version: Version
     cube_ide: Path | None
-    make: Path | None
     objcopy: Path | None
     programmer: Path | None
-    signing_tool: Path | None
 
 
 def generate_command(
@@ -124,19 +122,9 @@ def weights_hex_command(objcopy: Path, folder: Path) -> Command:
     )
 
 
-def build_commands(configuration: Configuration, project: CProject, tools: Tools, folder: Path) -> tuple[Command, ...]:
-    """Builds a configuration, and those that it is linked with before it.
-
-    Raises:
-        DataError: configurations are linked in a circle.
-    """
-    chain = [configuration]
-    while chain[-1].linked is not None:
-        following = project.configuration(chain[-1].linked)
-        if following in chain:
-            raise DataError(f"{project.path}: the configurations are linked in a circle")
-        chain.append(following)
-    return tuple(command for one in reversed(chain) for command in _build(one, tools, folder))
+def build_commands(configurations: Sequence[Configuration], tools: Tools, folder: Path) -> tuple[Command, ...]:
+    """Builds configurations, one after the other."""
+    return tuple(command for one in configurations for command in _build(one, tools, folder))
 
 
 def sign_command(configuration: Configuration) -> Command | None:
