@@ -182,6 +182,21 @@ def test_an_h7_with_a_project_of_ones_own(tmp_path, int8_file) -> None:
     assert "reset button" in report.next_steps[0]
 
 
+@pytest.mark.slow
+def test_linked_configurations_are_built_first_and_only_one_is_written(tmp_path, int8_file) -> None:
+    vendor = Vendor(tmp_path, **DISCO).write()
+    path = vendor.project / "stmaic_STM32H747I-DISCO.conf"
+    conf = json.loads(path.read_text())
+    (vendor.project / "cm4").mkdir()
+    other = {"name": "cm4", "no_templates": True, "cproject_location": "${ProjectFolder}/cm4"}
+    conf["configurations"][0]["linked_conf"] = "cm4"
+    conf["configurations"].append({**other, "cproject_config": "Release", "cproject_name": "Cm4"})
+    path.write_text(json.dumps(conf))
+    deployed(vendor, int8_file)
+    assert [call[-1] for call in vendor.calls("stm32cubeide")] == ["Cm4/Release", "Project/Release"]
+    assert len([call for call in vendor.calls("STM32_Programmer_CLI") if "-d" in call]) == 1
+
+
 def footprint(weights: int, activations: int) -> dict[str, object]:
     info = json.loads(json.dumps(INFO))
     info["memory_footprint"] |= {"weights": weights, "activations": activations}
