@@ -519,10 +519,10 @@ def test_a_dry_run_lists_every_command_and_starts_nothing(tmp_path) -> None:
     model = ModelFile(path=Path("<run folder>/<model>.tflite"), format=ModelFormat("tflite"), name="model")
     lines = board_of(vendor).list_commands("deploy_model", model, Path("<run folder>/generated"))
     assert [line.title for line in lines] == [
+        "List the ST-LINK probes",
         "Generate the network's C code",
         "Build the application (Debug)",
         "Sign the application",
-        "List the ST-LINK probes",
         "Write the application (0x70100000)",
         "Write the weights (0x72000000)",
         "Write the weights (0x70380000)",
@@ -531,6 +531,28 @@ def test_a_dry_run_lists_every_command_and_starts_nothing(tmp_path) -> None:
     assert "sn=<serial number>" in lines[4].argv
     assert not vendor.calls()
     assert board_of(vendor).list_commands("benchmark_model", model, Path("x")) == ()
+
+
+@pytest.mark.slow
+def test_the_projects_own_profile_is_used_and_checked(tmp_path, int8_file) -> None:
+    vendor = Vendor(tmp_path).write()
+    conf = vendor.project / "stmaic_STM32N6570-DK.conf"
+    pool = '"memory_pool": { "neuralart_user_path": "${ProjectFolder}/mine.json", "profile": "fast" },'
+    conf.write_text(conf.read_text().replace('"configurations"', f'{pool} "configurations"'))
+    settings = vendor.project / "mine.json"
+    with pytest.raises(DataError, match="cannot be read"):
+        deployed(vendor, int8_file)
+    settings.write_text(json.dumps({"Profiles": {"reid": {}}}))
+    with pytest.raises(DataError, match="no profile 'fast'; it has: reid"):
+        deployed(vendor, int8_file)
+    settings.write_text('{ /* mine */ "Profiles": {"fast": {"memory_pool": "./my.mpool"}} }')
+    with pytest.raises(DataError, match="memory pools of 'fast' are not there"):
+        deployed(vendor, int8_file)
+    settings.write_text(json.dumps({"Profiles": {"fast": {"memory_pool": "./my.mpool"}}}))
+    (vendor.project / "my.mpool").write_text('{"memory": {"mempools": [1]}}')
+    deployed(vendor, int8_file)
+    call = vendor.calls("stedgeai")[-1]
+    assert call[call.index("--st-neural-art") + 1] == f"fast@{settings}"
 
 
 def test_a_dry_run_needs_no_tool(tmp_path, monkeypatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reidfw_core.api import (
@@ -160,26 +160,23 @@ def list_steps(wanted: Wanted, ready: Ready, model: Path, workdir: Path) -> tupl
     """Every command of a deployment, in its order; runs none."""
     tools, configuration = ready.tools, ready.configuration
     settings = _neural_art_path(wanted, ready, workdir)
-    commands = [_generate(wanted, ready, model, workdir, settings).line]
+    commands = [] if tools.programmer is None else [list_command(tools.programmer).line]
+    generate = _generate(wanted, ready, model, workdir, settings).line
     if wanted.is_n6:
+        commands.append(generate)
         if wanted.detector is not None:
             assert settings is not None
             commands.append(steps.detector_command(wanted.board, tools, wanted.detector, workdir, settings).line)
         if tools.objcopy is not None:
             commands.append(steps.weights_hex_command(tools.objcopy, workdir).line)
     else:
-        commands[0] = CommandLine(
-            title=commands[0].title,
-            argv=commands[0].argv,
-            note="A model that is too large for the internal memories is generated a second time, with --split-weights "
-            "or --memory-pool or both.",
-        )
+        note = "A model too large for the internal memories is generated again, with --split-weights or --memory-pool."
+        commands.append(replace(generate, note=note))
     commands += [one.line for one in steps.build_commands(ready.built, tools, workdir)]
     sign = steps.sign_command(configuration)
     if sign is not None:
         commands.append(sign.line)
-    if wanted.flash_board and tools.programmer is not None:
-        commands.append(list_command(tools.programmer).line)
+    if tools.programmer is not None:
         commands += [one.line for one in steps.flash_commands(configuration, tools, wanted.serial or UNKNOWN_SERIAL)]
     return tuple(commands)
 
@@ -319,6 +316,12 @@ def _neural_art_path(wanted: Wanted, ready: Ready, workdir: Path) -> Path | None
     return Path(named) if named else neural_art.settings_path(wanted.board, workdir)
 
 
+def _profile(project: CProject) -> str:
+    """The Neural-ART profile: the C project's own, where it brings a file with profiles."""
+    named = project.memory.profile if project.memory.neuralart_user_path else None
+    return named or neural_art.PROFILE
+
+
 def _generate(wanted: Wanted, ready: Ready, model: Path, workdir: Path, settings: Path | None) -> Command:
     return steps.generate_command(
         wanted.board,
@@ -326,7 +329,7 @@ def _generate(wanted: Wanted, ready: Ready, model: Path, workdir: Path, settings
         model,
         workdir,
         neural_art=settings,
-        profile=ready.project.memory.profile or neural_art.PROFILE,
+        profile=_profile(ready.project),
         optimization=wanted.optimization,
     )
 
@@ -335,7 +338,7 @@ def _generate_all(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path,
     settings = _neural_art_path(wanted, ready, workdir)
     if settings is not None:
         if ready.project.memory.neuralart_user_path:
-            neural_art.check_settings(settings, ready.project.memory.profile or neural_art.PROFILE)
+            neural_art.check_settings(settings, _profile(ready.project))
         else:
             neural_art.write_settings(wanted.board, workdir)
     command = _generate(wanted, ready, model.path, workdir, settings)
