@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reidfw_core.markers import hookspec
@@ -20,6 +20,15 @@ from reidfw_core.types import (
 @hookspec(firstresult=True)
 def describe_target() -> TargetInfo | None:
     """Facts on the target; cheap, no connection to it."""
+
+
+@hookspec(firstresult=True)
+def describe_abilities() -> Mapping[str, str] | None:
+    """Optional: what the target can do here and now, for listings; starts no program, connects to nothing.
+
+    Returns:
+        One line by ability (the hook's name), for example the tool that was found.
+    """
 
 
 @hookspec(firstresult=True)

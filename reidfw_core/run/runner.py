@@ -132,7 +132,7 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
     for planned in plan.steps:
         if planned.component and planned.step.hook and bus.supports(planned.component.component, "probe_target"):
             found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
-            logger.debug("%s: %s", planned.component.name, found)
+            logger.info("%s: %s", planned.component.name, found)
     artifacts = read_sources(plan, configuration, bus)
     import_frameworks(configuration.config.general, configuration.config.training)
     check_training(configuration)
