@@ -44,8 +44,8 @@ class Stm32Board(Target):
 
         tool: str = Field(
             AUTO,
-            description="What measures: stedgeai, stedgeai_cloud, another installed board tool, or auto: the cloud with "
-            "tools.stedgeai.on_cloud, else a local stedgeai where there is one, else portable_c",
+            description="What measures: stedgeai, stedgeai_cloud, another installed board tool, or auto: the cloud "
+            "with tools.stedgeai.on_cloud, else a local stedgeai where there is one, else portable_c",
         )
         tool_options: dict[str, Any] = Field(default_factory=dict, description="Options of that tool")
         optimization: Optimization = Field("balanced", description="What generated C code is optimised for")
