@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from reidfw_core.api import (
 from reidfw_targets.board_tools import AUTO, BoardTool, Optimization, ToolSettings, automatic_tool, make_tool
 from reidfw_targets.deployment.board import DEPLOY, Deployable
 from reidfw_targets.facts import BOARDS, BoardFacts
+from reidfw_targets.published import figures_for
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,11 @@ class Stm32Board(Target):
         """Looks whether the tool can measure for this board; see the hook's contract."""
         tool, why = self._tool()
         return f"{ability.partition('_')[0]} with {tool.name} ({why}): {tool.find(self.facts)}"
+
+    @hookimpl
+    def published_figures(self, model: ModelFile) -> Sequence[str]:
+        """What ST published for such a model on this board; see the hook's contract."""
+        return [str(figure) for figure in figures_for(self.facts.name, model.name)]
 
     @hookimpl
     def benchmark_model(self, model: ModelFile, workdir: Path) -> BenchmarkReport:
