@@ -35,8 +35,8 @@ class PublishedFigure:
     def __str__(self) -> str:
         outside = f" + {self.external_ram_kib:g} external" if self.external_ram_kib else ""
         return (
-            f"published for {self.model} 256x128 int8: RAM {self.ram_kib:g}{outside} KiB, flash {self.flash_kib:g} KiB, "
-            f"{self.inference_ms:g} ms ({self.source}; {self.tool})"
+            f"published for {self.model} 256x128 int8: RAM {self.ram_kib:g}{outside} KiB, "
+            f"flash {self.flash_kib:g} KiB, {self.inference_ms:g} ms ({self.source}; {self.tool})"
         )
 
 

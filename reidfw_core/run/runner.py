@@ -146,7 +146,7 @@ def check_fit(plan: Plan, configuration: Configuration, bus: HookBus) -> None:
     Raises:
         DoesNotFit: even with external memory there is no room for it.
     """
-    from reidfw_core.services.fit import estimate_architecture, require_fit
+    from reidfw_core.services.fit import estimate_architecture, judge, require_weights_fit
 
     backbone, shape = configuration.components.backbone, configuration.config.model.input_shape
     boards = [
@@ -165,8 +165,9 @@ def check_fit(plan: Plan, configuration: Configuration, bus: HookBus) -> None:
     )
     needed = estimate_architecture(network)
     for board in boards:
-        fit = require_fit(board.name, bus.ask(board.component, "describe_target"), needed)
-        for reason in fit.reasons:
+        info = bus.ask(board.component, "describe_target")
+        require_weights_fit(board.name, info, needed)
+        for reason in judge(info, needed).reasons:
             logger.warning("%s: %s (%s)", board.name, reason, needed.method)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from reidfw_core.bus import HookBus
@@ -66,19 +66,18 @@ def _place(what: str, size: int, inner: float | None, outer: float | None, memor
     return "red", f"{what} of {size / 1024:,.1f} KiB are {size - there:,} bytes more than the {memory} of the board"
 
 
-def require_fit(name: str, info: TargetInfo, needed: MemoryEstimate) -> Fit:
-    """The verdict, if it is not red.
+def require_weights_fit(name: str, info: TargetInfo, needed: MemoryEstimate) -> None:
+    """Refuses a model whose weights alone are too many: they cannot be helped, activations depend on the tool.
 
     Raises:
-        DoesNotFit: it is.
+        DoesNotFit: even with external memory there is no room for them.
     """
-    fit = judge(info, needed)
+    fit = judge(info, replace(needed, activations_bytes=0))
     if fit.verdict == "red":
         raise DoesNotFit(
             f"The model does not fit {name}: {'; '.join(fit.reasons)} ({needed.method})",
-            hint="Take a smaller network or input, or another board: reidfw fit MODEL shows all of them.",
+            hint="Take a smaller network, or another board: reidfw fit MODEL shows all of them.",
         )
-    return fit
 
 
 def estimate_file(model: ModelFile, bus: HookBus, targets: Sequence[Component]) -> MemoryEstimate:
