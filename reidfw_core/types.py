@@ -213,6 +213,7 @@ class TargetInfo:
         external_ram_kib, external_flash_kib: memory chips on the board in KiB.
         npu: name of a neural accelerator.
         source: where the figures come from.
+        largest_ram_kib: largest internal RAM in one piece, in KiB.
     """
 
     core: str | None = None
@@ -223,6 +224,22 @@ class TargetInfo:
     external_flash_kib: float | None = None
     npu: str | None = None
     source: str | None = None
+    largest_ram_kib: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """What a model takes on any board, before a tool has been asked.
+
+    Attributes:
+        weights_bytes: constants.
+        activations_bytes: least working memory of an execution operation by operation.
+        method: how it was estimated, for people.
+    """
+
+    weights_bytes: int
+    activations_bytes: int
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

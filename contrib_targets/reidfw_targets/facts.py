@@ -124,6 +124,7 @@ class BoardFacts:
             external_flash_kib=_total(self.of_kind("external_flash")),
             npu=self.npu,
             source=self.source,
+            largest_ram_kib=self.arena.size_kib if self.of_kind("ram", "npu_ram") else None,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reidfw_core.markers import hookspec
@@ -12,6 +12,7 @@ from reidfw_core.types import (
     CommandLine,
     DeploymentReport,
     EmbeddingRunner,
+    MemoryEstimate,
     ModelFile,
     TargetInfo,
 )
@@ -20,6 +21,39 @@ from reidfw_core.types import (
 @hookspec(firstresult=True)
 def describe_target() -> TargetInfo | None:
     """Facts on the target; cheap, no connection to it."""
+
+
+@hookspec(firstresult=True)
+def describe_abilities() -> Mapping[str, str] | None:
+    """Optional: what the target can do here and now, for listings; starts no program, connects to nothing.
+
+    Returns:
+        One line by ability (the hook's name), for example the tool that was found.
+    """
+
+
+@hookspec(firstresult=True)
+def estimate_memory(model: ModelFile) -> MemoryEstimate | None:
+    """Optional: estimates from the file alone what a model takes, on whatever board.
+
+    Args:
+        model: a model whose format the target ``accepts``.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+
+
+@hookspec(firstresult=True)
+def published_figures(model: ModelFile) -> Sequence[str] | None:
+    """Optional: figures that somebody published for such a model on this target; never a measurement of this file.
+
+    Args:
+        model: the model; only its name is looked at.
+
+    Returns:
+        One line a figure, each beginning with ``published`` and ending with its source and the tool's version.
+    """
 
 
 @hookspec(firstresult=True)

@@ -132,11 +132,43 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
     for planned in plan.steps:
         if planned.component and planned.step.hook and bus.supports(planned.component.component, "probe_target"):
             found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
-            logger.debug("%s: %s", planned.component.name, found)
+            logger.info("%s: %s", planned.component.name, found)
     artifacts = read_sources(plan, configuration, bus)
     import_frameworks(configuration.config.general, configuration.config.training)
     check_training(configuration)
+    check_fit(plan, configuration, bus)
     return artifacts
+
+
+def check_fit(plan: Plan, configuration: Configuration, bus: HookBus) -> None:
+    """Stops a chain that trains a network which its board cannot hold: the architecture tells its weights.
+
+    Raises:
+        DoesNotFit: even with external memory there is no room for it.
+    """
+    from reidfw_core.services.fit import estimate_architecture, judge, require_weights_fit
+
+    backbone, shape = configuration.components.backbone, configuration.config.model.input_shape
+    boards = [
+        planned.component
+        for planned in plan.steps
+        if planned.component is not None and planned.step.hook in ("benchmark_model", "deploy_model")
+    ]
+    if not boards or backbone is None or shape is None or not any(p.step.name == "train" for p in plan.steps):
+        return
+    network = bus.ask(
+        backbone.component,
+        "build_backbone",
+        input_shape=shape,
+        pretrained=False,
+        seed=configuration.config.general.global_seed,
+    )
+    needed = estimate_architecture(network)
+    for board in boards:
+        info = bus.ask(board.component, "describe_target")
+        require_weights_fit(board.name, info, needed)
+        for reason in judge(info, needed).reasons:
+            logger.warning("%s: %s (%s)", board.name, reason, needed.method)
 
 
 def check_training(configuration: Configuration) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,12 @@ def benchmark(inp: BenchmarkInput, ctx: RunContext) -> BenchmarkReport:
     logger.info("Benchmarking board: %s, measured by %s", inp.target.name, report.tool)
     for name, value in benchmark_metrics(report).items():
         logger.info("%s: %s", name, value)
-    return report
+    if not ctx.bus.supports(inp.target.component, "published_figures"):
+        return report
+    published = list(ctx.bus.ask(inp.target.component, "published_figures", model=inp.model))
+    for line in published:
+        logger.info("For comparison, not measured: %s", line)
+    return replace(report, details={**report.details, "published": published}) if published else report
 
 
 def deploy(inp: DeployInput, ctx: RunContext) -> DeploymentReport:

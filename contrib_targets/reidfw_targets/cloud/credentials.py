@@ -60,12 +60,14 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> Credentials
 def _from_keyring() -> Credentials | None:
     try:
         import keyring
-        from keyring.errors import KeyringError
+        from keyring.errors import KeyringError, NoKeyringError
     except ModuleNotFoundError:
         return None
     try:
         username = keyring.get_password(KEYRING_SERVICE, "username")
         password = keyring.get_password(KEYRING_SERVICE, username) if username else None
+    except NoKeyringError:
+        return None  # this computer has none
     except KeyringError as cause:
         logger.warning("The key ring cannot be asked for the account: %s", cause)
         return None

@@ -138,6 +138,11 @@ def find_executable(
     )
 
 
+def is_named(path: Path | None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether configuration or environment name the tool, so that nothing else may be taken for it."""
+    return path is not None or bool({EXECUTABLE_VARIABLE, INSTALLATION_VARIABLE} & set(environment))
+
+
 def probe(executable: Path, found_by: str, timeout_s: float = PROBE_TIMEOUT_S) -> StEdgeAiInstallation:
     """Asks an executable for its version.
 
