@@ -81,7 +81,6 @@ def defines(header: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_an_n6_is_deployed_to_step_by_step(tmp_path, int8_file) -> None:
     vendor = Vendor(tmp_path).write()
-    assert board_of(vendor).probe_target("benchmark_model")
     report = deployed(vendor, int8_file)
     generated, app = tmp_path / "generated", vendor.project / "app"
     settings = generated / "user_neuralart_STM32N6570-DK.json"
@@ -553,6 +552,12 @@ def test_the_projects_own_profile_is_used_and_checked(tmp_path, int8_file) -> No
     deployed(vendor, int8_file)
     call = vendor.calls("stedgeai")[-1]
     assert call[call.index("--st-neural-art") + 1] == f"fast@{settings}"
+
+
+def test_a_board_that_can_be_deployed_to_keeps_its_other_probes(tmp_path) -> None:
+    vendor = Vendor(tmp_path).write()
+    assert "3.0.0" in board_of(vendor).probe_target("benchmark_model")
+    assert not vendor.calls("STM32_Programmer_CLI")
 
 
 def test_a_dry_run_needs_no_tool(tmp_path, monkeypatch) -> None:
