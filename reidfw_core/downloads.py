@@ -1,7 +1,8 @@
-"""Fetching a model that the configuration names by its address."""
+"""Fetching models and weights that the configuration names by their address."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import urllib.error
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reidfw_core.errors import ServiceError
-from reidfw_core.files import atomic_path
+from reidfw_core.files import atomic_path, cache_root
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,21 @@ def is_url(text: str) -> bool:
 def file_name_of(url: str) -> str:
     """The file name at the end of an address, without its query."""
     return Path(unquote(urlsplit(url).path)).name
+
+
+def kept_download(address: str) -> Path:
+    """A file that is downloaded once and kept in the folder for files that can be made again.
+
+    Raises:
+        ServiceError: no answer within :data:`TIMEOUT_S`, or a refusal.
+        StorageError: the file cannot be written.
+    """
+    folder = cache_root() / "weights" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    path = folder / file_name_of(address)
+    if path.is_file():
+        logger.info("%s was downloaded before: %s", address, path)
+        return path
+    return download(address, folder)
 
 
 def download(url: str, folder: Path) -> Path:

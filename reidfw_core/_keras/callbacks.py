@@ -299,7 +299,15 @@ class LearningRate(keras.callbacks.Callback):
 
 
 class StopOnNan(keras.callbacks.Callback):
-    """Ends a training whose loss is no number any more, with advice."""
+    """Ends a training whose loss is no number any more.
+
+    Args:
+        advice: what to do about it.
+    """
+
+    def __init__(self, advice: str) -> None:
+        super().__init__()
+        self._advice = advice
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Looks at the running mean of the loss."""
@@ -307,7 +315,7 @@ class StopOnNan(keras.callbacks.Callback):
         if loss is not None and not math.isfinite(loss):
             raise DataError(
                 f"The training loss became {loss} in batch {batch + 1}",
-                hint="Lower the learning rate, or set training.gradient_clip_norm: 1.0; check preprocessing.rescaling.",
+                hint=self._advice,
             )
 
 

@@ -149,23 +149,46 @@ def freeze_layers(network: ReidNetwork, frozen: Sequence[int | slice]) -> int:
     return sum(not layer.trainable for layer in layers)
 
 
-def transfer_weights(source: keras.Model, target: keras.Model) -> tuple[int, int]:
-    """Copies the weights of all layers that both models have, by name and by the shapes of their weights.
+@dataclass(frozen=True)
+class Transfer:
+    """What became of the layers with weights when those of another model were taken over, by their names.
 
-    Returns:
-        How many layers with weights were copied, and how many the target has.
+    Attributes:
+        copied: got their weights from a layer of the same name and shapes.
+        absent: there is no layer of their name.
+        other_shape: the layer of their name has weights of other shapes.
+        unused: layers of the other model that had no counterpart.
     """
+
+    copied: tuple[str, ...]
+    absent: tuple[str, ...]
+    other_shape: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Layers with weights of the model that got them."""
+        return len(self.copied) + len(self.absent) + len(self.other_shape)
+
+
+def transfer_weights(source: keras.Model, target: keras.Model) -> Transfer:
+    """Copies the weights of all layers that both models have, by name and by the shapes of their weights."""
     given = {layer.name: layer.get_weights() for layer in source._flatten_layers(include_self=False) if layer.weights}
-    copied = total = 0
-    for layer in target.layers:
-        if not layer.weights:
-            continue
-        total += 1
-        weights = given.get(layer.name, [])
-        if [weight.shape for weight in weights] == [tuple(weight.shape) for weight in layer.weights]:
-            layer.set_weights(weights)
-            copied += 1
-    return copied, total
+    wanted = {layer.name: layer for layer in target.layers if layer.weights}
+    fits = {
+        name: [weight.shape for weight in given[name]] == [tuple(weight.shape) for weight in layer.weights]
+        for name, layer in wanted.items()
+        if name in given
+    }
+    for name, same in fits.items():
+        if same:
+            wanted[name].set_weights(given[name])
+    return Transfer(
+        copied=tuple(name for name, same in fits.items() if same),
+        absent=tuple(name for name in wanted if name not in given),
+        other_shape=tuple(name for name, same in fits.items() if not same),
+        unused=tuple(name for name in given if name not in wanted),
+    )
 
 
 def save_keras_model(model: keras.Model, path: Path) -> Path:

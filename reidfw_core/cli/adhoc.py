@@ -111,7 +111,7 @@ class OpenedModel:
             samples = self._bus.ask(reader.component, "read_samples", root=path, role=role)
         bad = find_bad_images(samples.paths, sniff_image)
         if bad:
-            raise bad_images_error(bad)
+            raise bad_images_error(bad, Path.cwd())
         return samples
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from reidfw_core.figures.sheet import INK, PAPER, QUERY, QUIET, RIGHT, WRONG, draw_sign, sheet_font, shortened
 from reidfw_core.files import atomic_path
+from reidfw_core.imaging.opening import open_upright
 
 CELL = (120, 224)
 """Width and height of one image on the sheet, in pixels."""
@@ -114,9 +115,8 @@ def _draw_row(sheet: Any, draw: Any, row: SheetRow, top: int, font: Any) -> None
 def _paste(sheet: Any, draw: Any, path: Path, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
-        inner = (CELL[0] - 2 * _FRAME, CELL[1] - 2 * _FRAME)
-        shown = ImageOps.contain(image.convert("RGB"), inner, Image.Resampling.LANCZOS)
+    inner = (CELL[0] - 2 * _FRAME, CELL[1] - 2 * _FRAME)
+    shown = ImageOps.contain(open_upright(path, inner), inner, Image.Resampling.LANCZOS)
     left, top = corner
     draw.rectangle((left, top, left + shown.width + 2 * _FRAME - 1, top + shown.height + 2 * _FRAME - 1), fill=color)
     sheet.paste(shown, (left + _FRAME, top + _FRAME))

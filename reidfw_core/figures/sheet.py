@@ -9,6 +9,7 @@ from typing import Any
 from reidfw_core.artifacts import Prediction
 from reidfw_core.figures.style import shorten
 from reidfw_core.files import atomic_path
+from reidfw_core.imaging.opening import open_upright
 
 CELL = (200, 400)
 """Width and height of one image on the sheet, in pixels."""
@@ -44,8 +45,7 @@ def draw_prediction_sheet(prediction: Prediction, path: Path, *, verdict: str | 
         left = _MARGIN + place * (width + _MARGIN)
         draw.text((left, _MARGIN), shortened(draw, name, title, width), fill=INK if place else QUERY, font=title)
         draw.text((left, _MARGIN + 28), shortened(draw, note, small, width), fill=INK, font=small)
-        with Image.open(file) as image:
-            shown = ImageOps.contain(image.convert("RGB"), CELL, Image.Resampling.LANCZOS)
+        shown = ImageOps.contain(open_upright(file, CELL), CELL, Image.Resampling.LANCZOS)
         sheet.paste(shown, (left, top))
         if not place:
             corner = (left - 4, top - 4, left + shown.width + 3, top + shown.height + 3)

@@ -15,6 +15,9 @@ from reidfw_core.imaging.spec import ImageSpec
 
 logger = logging.getLogger(__name__)
 
+_DECODING = 2
+"""Goes up when the same file decodes to other pixels than before, so that old stores are not used."""
+
 
 class PixelCache:
     """A bounded store of (H, W, C) uint8 images by their number; the first images get its places.
@@ -83,7 +86,7 @@ def places_for(num_images: int, spec: ImageSpec, limit_bytes: float) -> int:
 
 def cache_key(paths: Sequence[Path], spec: ImageSpec) -> str:
     """Tells files and their treatment from all others: names, sizes and times of change, and the resizing."""
-    digest = hashlib.sha256(repr((spec.shape, spec.aspect_ratio, spec.interpolation)).encode())
+    digest = hashlib.sha256(repr((_DECODING, spec.shape, spec.aspect_ratio, spec.interpolation)).encode())
     for path in paths:
         facts = path.stat()
         digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())

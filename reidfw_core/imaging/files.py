@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from reidfw_core.errors import DataError
+from reidfw_core.files import atomic_path
 from reidfw_core.types import BadImage
 
-_TAIL_BYTES = 64 * 1024
+BAD_IMAGES_NAME = "bad_images.txt"
+"""The file beside the run folders that lists all bad images, where they are more than the screen shows."""
+
 _SHOWN = 10
+_CHUNK = 64
+_HEAD_BYTES = 16
+_TAIL_BYTES = (512, 64 * 1024)
+_SMALLEST_BOMB_BYTES = 256 * 1024
+"""A file with more pixels than are decoded has at least this size, in every format: zlib packs at most 1032:1."""
+
+_OTHER_KINDS = (
+    (4, b"ftyp", "HEIC, AVIF or a video"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL ", "JPEG XL"),
+    (4, b"jP  ", "JPEG 2000"),
+    (0, b"%PDF", "PDF"),
+)
 
 
 def sniff_image(path: Path) -> str | None:
     """Why a file cannot be a whole image, judged by its first and last bytes; None where nothing speaks against it.
 
     Costs two short reads, so that it can be done for every file before a run. It finds empty files, files of another
-    kind behind an image's name, and JPEG and PNG files that were cut off; it does not decode anything.
+    kind behind an image's name, JPEG, PNG and WebP files that were cut off, and images with more pixels than are
+    decoded; it does not decode anything.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            tail = file.read()
+        with path.open("rb", buffering=0) as file:
+            head = file.read(_HEAD_BYTES)
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                return "is empty"
+            kind = _kind_of(head)
+            if kind is None:
+                return f"is not a JPEG, PNG, BMP, GIF or WebP image{_what_else(head)}"
+            if _is_cut(kind, head, size, lambda wanted: _tail(file, size, wanted)):
+                return f"is a {kind} that was cut off"
     except OSError as cause:
         return f"cannot be read: {cause.strerror or cause}"
-    if not size:
-        return "is empty"
-    if head.startswith(b"\xff\xd8\xff"):
-        return None if b"\xff\xd9" in tail else "is a JPEG that was cut off (no end marker)"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return None if b"IEND" in tail else "is a PNG that was cut off (no end chunk)"
-    if head.startswith((b"BM", b"GIF87a", b"GIF89a")):
-        return None
-    return "is not a JPEG, PNG, BMP or GIF image"
+    return _too_many_pixels(path) if size >= _SMALLEST_BOMB_BYTES else None
 
 
-def decode_image_fully(path: Path) -> str | None:
-    """Why a file cannot be decoded, or None where it can: reads every pixel once."""
+def why_undecodable(path: Path) -> str | None:
+    """What Pillow finds wrong with a file, or None where it reads every pixel. Needs no TensorFlow."""
     from PIL import Image, UnidentifiedImageError
 
     reason = sniff_image(path)
@@ -50,8 +70,6 @@ def decode_image_fully(path: Path) -> str | None:
             image.load()
     except UnidentifiedImageError:
         return "is not an image that can be decoded"
-    except Image.DecompressionBombError:
-        return "is larger than any sensible photograph"
     except (OSError, SyntaxError, ValueError) as cause:  # Pillow raises all three for damaged files
         return f"cannot be decoded: {cause}"
     return None
@@ -72,24 +90,92 @@ def find_bad_images(
     Returns:
         The bad ones, in the order of ``paths``.
     """
-    bad: list[BadImage] = []
-    unique = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor() as pool:
-        for done, (path, reason) in enumerate(zip(unique, pool.map(check, unique), strict=True), start=1):
-            if reason:
-                bad.append(BadImage(path=path, reason=reason))
-            if advanced and done % 64 == 0:
-                advanced(done)
-    return bad
+    unique = list({str(path): path for path in paths}.values())  # a path that was hashed takes twice the memory
+    chunks = [unique[start : start + _CHUNK] for start in range(0, len(unique), _CHUNK)]  # a task a file costs more
+
+    def check_all(some: Sequence[Path]) -> list[BadImage]:
+        found = ((path, check(path)) for path in some)
+        return [BadImage(path=path, reason=reason) for path, reason in found if reason]
+
+    bad: list[list[BadImage]] = []
+    pool = ThreadPoolExecutor()
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of photographs with 90 million pixels, which are fine.
+            warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
+            for number, found in enumerate(pool.map(check_all, chunks), start=1):
+                bad.append(found)
+                if advanced:
+                    advanced(min(number * _CHUNK, len(unique)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+    return list(chain.from_iterable(bad))
 
 
-def bad_images_error(bad: Iterable[BadImage]) -> DataError:
-    """One error that lists the first bad images, and how many there are."""
+def bad_images_error(bad: Iterable[BadImage], folder: Path | None = None) -> DataError:
+    """One error that shows the first bad images, and how many there are.
+
+    Args:
+        bad: all of them.
+        folder: where they are listed in :data:`BAD_IMAGES_NAME` if they are more than the error shows.
+
+    Raises:
+        StorageError: the list cannot be written.
+    """
     bad = list(bad)
     lines = [f"  - {image.path} {image.reason}" for image in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
-        lines.append(f"  ... and {len(bad) - _SHOWN} more")
+        more = f"  ... and {len(bad) - _SHOWN} more"
+        if folder is not None:
+            listing = (folder / BAD_IMAGES_NAME).absolute()
+            with atomic_path(listing) as temporary:
+                text = "".join(f"{image.path}\t{image.reason}\n" for image in bad)
+                temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+            more += f"; all of them are listed in {listing}"
+        lines.append(more)
     count = "1 image file" if len(bad) == 1 else f"{len(bad)} image files"
     return DataError(
         f"{count} cannot be used:\n" + "\n".join(lines), hint="Repair or remove these files, then run again."
     )
+
+
+def _kind_of(head: bytes) -> str | None:
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    return "BMP" if head.startswith(b"BM") else None
+
+
+def _what_else(head: bytes) -> str:
+    known = [name for start, mark, name in _OTHER_KINDS if head[start : start + len(mark)] == mark]
+    return f" (it is {known[0]})" if known else ""
+
+
+def _is_cut(kind: str, head: bytes, size: int, tail: Callable[[int], bytes]) -> bool:
+    if kind == "WebP":
+        return size < 8 + int.from_bytes(head[4:8], "little")
+    mark = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind)
+    return mark is not None and not any(mark in tail(wanted) for wanted in _TAIL_BYTES)
+
+
+def _tail(file: Any, size: int, wanted: int) -> bytes:
+    file.seek(max(0, size - wanted))
+    return bytes(file.read(wanted))
+
+
+def _too_many_pixels(path: Path) -> str | None:
+    """Looks at the header only, and leaves everything else that may be wrong with it to decoding."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path):
+            return None
+    except Image.DecompressionBombError:
+        return f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels"
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return None

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from reidfw_core.artifacts import CalibrationData, PredictionData, RetrievalData, TrainingData
 from reidfw_core.bus import HookBus
+from reidfw_core.context import work_progress
 from reidfw_core.errors import DataError
 from reidfw_core.files import file_digest
-from reidfw_core.imaging.files import bad_images_error, decode_image_fully, find_bad_images, sniff_image
+from reidfw_core.imaging.decoding import decoding_problem
+from reidfw_core.imaging.files import bad_images_error, find_bad_images, sniff_image
 from reidfw_core.plan.planner import Plan
 from reidfw_core.sampling.splits import choose_calibration, split_by_identity, split_by_image
 from reidfw_core.types import Role, Samples
@@ -25,7 +27,8 @@ logger = logging.getLogger(__name__)
 def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[type, Any]:
     """Lists the images of every data set that the plan needs, and checks the files.
 
-    With ``dataset.check_image_files`` every image is decoded; otherwise only its first and last bytes are read.
+    With ``dataset.check_image_files`` every image is decoded; otherwise only its first and last bytes are read. Bad
+    files that the error has no room for are listed in a file beside the run folders.
 
     Returns:
         The artifacts with which the run begins, by their type.
@@ -37,6 +40,7 @@ def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict
     if reader is None or not plan.roles:
         return {}
     dataset = configuration.config.dataset
+    outputs = Path(configuration.config.hydra.run.dir).parent
     samples: dict[Role, Samples] = {}
     for role in plan.roles:
         folder = getattr(dataset, f"{role}_path", None) if reader.component.needs_paths else None
@@ -50,8 +54,8 @@ def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict
         if bus.supports(reader.component, "verify_samples") and dataset.check_image_files:
             bad = bus.ask(reader.component, "verify_samples", samples=samples[role])
             if bad:
-                raise bad_images_error(bad)
-    _check_files(samples, thorough=dataset.check_image_files)
+                raise bad_images_error(bad, outputs)
+    _check_files(samples, bus, outputs, thorough=dataset.check_image_files)
     return _as_artifacts(plan, configuration, samples)
 
 
@@ -60,15 +64,15 @@ def single_image(path: Path, role: Role) -> Samples:
     return Samples(role=role, root=path.parent, paths=(path,), identities=(path.stem.partition("_")[0] or path.stem,))
 
 
-def _check_files(samples: Mapping[Role, Samples], *, thorough: bool) -> None:
-    paths = [path for one in samples.values() for path in one.paths]
-    if thorough:
-        logger.info("Decoding all %d image files once to check them", len(paths))
-    bad = find_bad_images(paths, decode_image_fully if thorough else sniff_image)
+def _check_files(samples: Mapping[Role, Samples], bus: HookBus, outputs: Path, *, thorough: bool) -> None:
+    paths = list(dict.fromkeys(path for one in samples.values() for path in one.paths))
+    check = decoding_problem if thorough else sniff_image
+    with work_progress(bus, "Checking image files", len(paths), "images") as advance:
+        bad = find_bad_images(paths, check, advance)
     if bad:
-        raise bad_images_error(bad)
+        raise bad_images_error(bad, outputs)
     if thorough:
-        logger.info("All image files are fine")
+        logger.info("All %d image files can be decoded", len(paths))
 
 
 def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Role, Samples]) -> dict[type, Any]:

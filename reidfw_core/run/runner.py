@@ -133,8 +133,13 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
         if planned.component and planned.step.hook and bus.supports(planned.component.component, "probe_target"):
             found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
             logger.info("%s: %s", planned.component.name, found)
-    artifacts = read_sources(plan, configuration, bus)
-    import_frameworks(configuration.config.general, configuration.config.training)
+    config = configuration.config
+    if config.dataset.check_image_files:  # decodes with TensorFlow, which must not start before its devices are set
+        import_frameworks(config.general, config.training)
+        artifacts = read_sources(plan, configuration, bus)
+    else:  # mistakes in the data are found before the seconds that TensorFlow takes to start
+        artifacts = read_sources(plan, configuration, bus)
+        import_frameworks(config.general, config.training)
     check_training(configuration)
     check_fit(plan, configuration, bus)
     return artifacts

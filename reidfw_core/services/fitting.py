@@ -21,7 +21,7 @@ from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec
 from reidfw_core.sampling.pk import PKSampler
 from reidfw_core.services.resuming import LAST_MODEL, ResumePoint, settings_to_keep
-from reidfw_core.services.validation import Validator
+from reidfw_core.services.validation import DIVERGED, Validator
 from reidfw_core.types import Samples
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class _Loop:
             keeper,
             *([cb.WarmUp(warm_up, self.steps)] if warm_up else []),
             *self._own.values(),
-            cb.StopOnNan(),
+            cb.StopOnNan(DIVERGED),
             cb.LearningRate(),
             keras.callbacks.CSVLogger(str(self._table), append=True),
             keras.callbacks.TensorBoard(str(ctx.logs_dir), write_graph=False, profile_batch=0),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from reidfw_core.artifacts import TrainedModel, TrainingData
 from reidfw_core.context import RunContext
+from reidfw_core.downloads import kept_download
 from reidfw_core.errors import DataError
 from reidfw_core.files import atomic_path
 from reidfw_core.imaging.decoding import explain_decode_failure
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import keras
 
     from reidfw_core._keras.head import Head
-    from reidfw_core._keras.network import ReidNetwork
+    from reidfw_core._keras.network import ReidNetwork, Transfer
     from reidfw_core._keras.trainer import LossTerm
     from reidfw_core.bus import HookBus
     from reidfw_core.config.binding import BoundComponent, BoundLoss
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 SHARPNESS_RADIUS = 0.05
 """Default radius of sharpness-aware minimisation (Foret et al. 2021, table 1)."""
+
+NAMED_LAYERS = 5
+"""Layers that a message names before it goes on with dots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +125,14 @@ def build_network(inp: TrainInput, ctx: RunContext) -> ReidNetwork:
     from reidfw_core.models import load_embedding_model
 
     # Whole models are transferred here, layer by layer, for any backbone; files of bare weights are the backbone's.
-    weights = inp.model.pretrained_weights
-    whole_model = weights is not None and not weights.name.endswith(".weights.h5")
+    weights = _local(inp.model.pretrained_weights)
+    whole_model = isinstance(weights, Path) and not weights.name.endswith(".weights.h5")
     if inp.backbone is not None:
         features = ctx.bus.ask(
             inp.backbone.component,
             "build_backbone",
             input_shape=inp.model.input_shape,
-            pretrained=False if whole_model else inp.model.pretrained,
+            pretrained=False if whole_model else _local(inp.model.pretrained),
             seed=ctx.seed_for("weights"),
         )
     else:
@@ -136,18 +140,37 @@ def build_network(inp: TrainInput, ctx: RunContext) -> ReidNetwork:
         features = load_embedding_model(inp.start.path)
     head = head_of(inp)
     network = assemble_network(features, len(inp.data.train.identity_names), head, ctx.seed_for("classifier"))
-    if weights is not None and whole_model:
-        copied, total = transfer_weights(load_embedding_model(weights), network.embedding)
-        if not copied:
+    if isinstance(weights, Path) and whole_model:
+        transfer = transfer_weights(load_embedding_model(weights), network.embedding)
+        if not transfer.copied:
             raise DataError(
                 f"model.pretrained_weights: {weights} shares no layer with the model to train",
                 hint="Layers are matched by name and shape; give a model of the same architecture.",
             )
-        logger.info("%d of %d layers got their weights from %s", copied, total, weights)
-    if inp.training.frozen_layers:
-        frozen = freeze_layers(network, inp.training.frozen_layers)
+        report_transfer(transfer, weights)
+    # Always: the file of a model whose layers were frozen when it was trained remembers that.
+    frozen = freeze_layers(network, inp.training.frozen_layers or ())
+    if frozen:
         logger.info("%d layers are frozen", frozen)
     return network
+
+
+def _local(weights: bool | str | Path | None) -> bool | Path | None:
+    """The same, an address replaced by the file that it leads to."""
+    return kept_download(weights) if isinstance(weights, str) else weights
+
+
+def report_transfer(transfer: Transfer, source: Path) -> None:
+    """Logs which layers got their weights from another model, and why the others did not."""
+    logger.info("%d of %d layers got their weights from %s", len(transfer.copied), transfer.total, source)
+    for layers, reason in (
+        (transfer.absent, "begin anew, since it has none of their name"),
+        (transfer.other_shape, "begin anew, since their weights have another shape there"),
+        (transfer.unused, "of it have no counterpart in the model to train"),
+    ):
+        if layers:
+            shown = ", ".join(layers[:NAMED_LAYERS]) + (" ..." if len(layers) > NAMED_LAYERS else "")
+            logger.warning("%d layers %s: %s", len(layers), reason, shown)
 
 
 def head_of(inp: TrainInput) -> Head:

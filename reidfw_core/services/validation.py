@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reidfw_core.artifacts import TrainingData
+from reidfw_core.errors import DataError
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec
 from reidfw_core.metrics.retrieval import evaluate_retrieval
@@ -18,6 +19,9 @@ from reidfw_core.types import Samples
 if TYPE_CHECKING:
     from reidfw_core._keras.network import ReidNetwork
     from reidfw_core._keras.trainer import LossTerm
+
+DIVERGED = "Lower the learning rate, or set training.gradient_clip_norm: 1.0; check preprocessing.rescaling."
+"""What to do where a training produces numbers that are none."""
 
 
 def classes_of(samples: Samples, train: Samples) -> NDArray[np.int64]:
@@ -69,6 +73,8 @@ class Validator:
             for images in image_batches(self.data.validation.paths, self.image_spec, self.batch_size)
         ]
         embeddings, metric, logits = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+        if not np.isfinite(embeddings).all():
+            raise DataError("The network's embeddings became NaN or infinite: the training diverged", hint=DIVERGED)
         identities = self.data.validation.identities
         mean_average_precision, rank1 = score_leave_one_out(embeddings, identities)
         metrics = {"val_mAP": mean_average_precision, "val_rank1": rank1}

@@ -58,7 +58,7 @@ def disjoint(data: Path) -> None:
         (one_identity, "single identity|at least two|one identity"),
         (no_underscore, "nobody.jpg"),
         (truncated, "p20_02.jpg is a JPEG that was cut off"),
-        (text_file, "p20_00.jpg is not a JPEG, PNG, BMP or GIF image"),
+        (text_file, "p20_00.jpg is not a JPEG, PNG, BMP, GIF or WebP image"),
         (disjoint, "No query image has an image of its identity in the gallery"),
     ],
 )
@@ -74,6 +74,54 @@ def test_unusable_images(
     assert re.search(message, outcome.text), outcome.text
     assert "Traceback" not in outcome.text
     assert not outputs()
+
+
+def test_many_bad_images_are_listed_in_a_file(reidfw: Callable, tiny_config: Path, data: Path) -> None:
+    for path in (data / "training").iterdir():
+        path.write_bytes(b"")
+    damaged = data / "gallery" / "p20_02.jpg"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:300] + content[-2:])  # whole at both ends: only decoding finds it
+    outcome = reidfw(
+        "run",
+        tiny_config,
+        "dataset.check_image_files=true",
+        *(
+            f"dataset.{role}_path='{data / folder}'"
+            for role, folder in (("training", "training"), ("test_query", "query"), ("test_gallery", "gallery"))
+        ),
+    )
+    assert outcome.code == 2
+    listing = Path("experiments_outputs") / "bad_images.txt"
+    assert "and 39 more; all of them are listed in" in outcome.text
+    lines = listing.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 49
+    assert sum(line.endswith("\tis empty") for line in lines) == 48
+    assert lines[-1].startswith(f"{damaged}\tcannot be decoded")
+    assert outputs() == [listing]
+
+
+@pytest.mark.slow
+def test_images_of_all_kinds_in_one_run(reidfw: Callable, tiny_config: Path, data: Path, tiny_data: Path) -> None:
+    """CMYK, 16 bits, palettes, animations, WebP named .jpg and turned photographs: trained, quantized and shown."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (data / "training").glob("p0[0-3]_00.jpg"):
+        Image.open(path).rotate(90, expand=True).save(path, exif=exif, quality=92)
+    query, gallery = data / "query", data / "gallery"
+    Image.open(query / "p20_00.jpg").rotate(90, expand=True).save(query / "p20_00.jpg", exif=exif, quality=92)
+    Image.open(query / "p21_00.jpg").save(query / "p21_00.jpg", format="WEBP", lossless=True)
+    Image.open(query / "p22_00.jpg").convert("CMYK").save(query / "p22_00.jpg", quality=95)
+    frames = [Image.open(gallery / name).quantize() for name in ("p20_02.jpg", "p21_02.jpg")]
+    frames[0].save(gallery / "p20_02.gif", save_all=True, append_images=frames[1:])
+    (gallery / "p20_02.jpg").unlink()
+    Image.open(gallery / "p21_03.jpg").quantize().save(gallery / "p21_03.bmp")
+    (gallery / "p21_03.jpg").unlink()
+    tiny_config.write_text(tiny_config.read_text(encoding="utf-8").replace(str(tiny_data), str(data)), encoding="utf-8")
+    outcome = reidfw("run", tiny_config, "dataset.check_image_files=true", "hydra.run.dir=r", "~mlflow")
+    assert outcome.code == 0, outcome.text
+    assert "image files can be decoded" in outcome.text
+    assert list(Path("r").glob("*retrieval*")) or list(Path("r").rglob("*sheet*"))
 
 
 @pytest.mark.parametrize(

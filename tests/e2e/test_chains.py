@@ -304,3 +304,35 @@ def _only_run(folder: Path) -> Path:
     runs = [path.parent for path in (folder / "experiments_outputs").glob("*/reidfw")]
     assert len(runs) == 1, runs
     return runs[0]
+
+
+def test_a_training_in_three_steps(reidfw, tiny_config) -> None:
+    """The classifier alone, then all layers at a smaller rate, then with another loss: each a run of its own."""
+    steps = {
+        "s1": ["training.frozen_layers='(0:-1)'", "training.dropout=0.2"],
+        "s2": ["training.optimizer={Adam: {learning_rate: 1e-4}}"],
+        "s3": ["~training.triplet_loss", "+training.losses=[{name: arcface}]", "training.dropout=0.1"],
+    }
+    before = None
+    for name, changes in steps.items():
+        start = (
+            []
+            if before is None
+            else ["~model.model_name", "~model.input_shape", f"model.model_path={before}/saved_models/best_model.keras"]
+        )
+        outcome = reidfw(
+            "run",
+            tiny_config,
+            "operation_mode=training",
+            f"hydra.run.dir={name}",
+            "training.epochs=1",
+            *start,
+            *changes,
+        )
+        assert outcome.code == 0, outcome.text
+        before = name
+    models = [keras.saving.load_model(f"{name}/saved_models/best_model.keras", compile=False) for name in steps]
+    assert {model.output_shape for model in models} == {(None, 256)}
+    kernels = [model.get_layer("conv1").get_weights()[0] for model in models]
+    assert not np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[1], kernels[2])

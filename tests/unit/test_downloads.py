@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reidfw_core.downloads import download, file_name_of, is_url
+from reidfw_core.downloads import download, file_name_of, is_url, kept_download
 from reidfw_core.errors import ServiceError
 
 
@@ -49,3 +49,15 @@ def test_addresses_are_told_from_files() -> None:
     assert is_url("https://example.org/m.keras")
     assert not is_url("C:/models/m.keras")
     assert file_name_of("https://example.org/a/m.keras?x=1") == "m.keras"
+
+
+def test_weights_are_downloaded_once(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REIDFW_CACHE", str(tmp_path / "cache"))
+    address = f"{server}/my%20model.keras"
+    path = kept_download(address)
+    assert path.read_bytes() == b"content"
+    assert path.is_relative_to(tmp_path / "cache")
+    (tmp_path / "served" / "my model.keras").unlink()
+    assert kept_download(address) == path
+    with pytest.raises(ServiceError):
+        kept_download(f"{server}/other/my%20model.keras")

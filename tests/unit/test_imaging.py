@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from reidfw_core.errors import DataError
-from reidfw_core.imaging.decoding import image_batches
-from reidfw_core.imaging.files import bad_images_error, decode_image_fully, find_bad_images, sniff_image
+from reidfw_core.imaging.decoding import decoding_problem, image_batches
+from reidfw_core.imaging.files import bad_images_error, find_bad_images, sniff_image, why_undecodable
 from reidfw_core.imaging.spec import ImageSpec
 
 
@@ -94,7 +94,7 @@ def bad_files(folder: Path, photo: Path) -> dict[str, Path]:
     return {"good": jpeg, "cut off": cut, "not a JPEG": text, "is empty": empty, "PNG that was cut": cut_png}
 
 
-@pytest.mark.parametrize("check", [sniff_image, decode_image_fully])
+@pytest.mark.parametrize("check", [sniff_image, why_undecodable, decoding_problem])
 def test_bad_files_are_found_with_their_reason(tmp_path: Path, photo: Path, check: object) -> None:
     files = bad_files(tmp_path, photo)
     bad = find_bad_images(files.values(), check)

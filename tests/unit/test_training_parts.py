@@ -6,13 +6,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from reidfw_core._keras.callbacks import build_callbacks
+from reidfw_core._keras.callbacks import StopOnNan, build_callbacks
 from reidfw_core._keras.head import Head
 from reidfw_core._keras.network import assemble_network, build_optimizer, freeze_layers, transfer_weights
 from reidfw_core._keras.statistics import batch_norm_layers, measure_batch_norm, set_batch_norm_momentum
 from reidfw_core._keras.trainer import LossTerm, ReidTrainer, Sharpness
+from reidfw_core.artifacts import TrainingData
 from reidfw_core.errors import DataError
+from reidfw_core.imaging.spec import ImageSpec
+from reidfw_core.services.validation import Validator
+from reidfw_core.types import Samples
 
 
 def features(seed: int = 0) -> keras.Model:
@@ -61,10 +66,14 @@ def test_frozen_layers_count_the_dense_layer_as_the_last() -> None:
 
 def test_weights_go_to_layers_of_the_same_name_and_shape() -> None:
     source, target = features(seed=1), features(seed=2)
-    assert transfer_weights(source, target) == (2, 2)
+    transfer = transfer_weights(source, target)
+    assert (transfer.total, transfer.absent, transfer.other_shape, transfer.unused) == (2, (), (), ())
     np.testing.assert_array_equal(source.get_layer("conv").get_weights()[0], target.get_layer("conv").get_weights()[0])
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3, name="conv")])
-    assert transfer_weights(other, target) == (0, 2)
+    transfer = transfer_weights(other, target)
+    assert transfer.copied == ()
+    assert transfer.other_shape == ("conv",)
+    assert len(transfer.absent) == 1
 
 
 def test_measured_statistics_are_the_mean_over_batches() -> None:
@@ -195,3 +204,28 @@ def test_callbacks_of_the_document() -> None:
 def test_wrong_callbacks_are_refused(configured: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         build_callbacks(configured)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_advice() -> None:
+    callback = StopOnNan("do this")
+    callback.on_train_batch_end(0, {"loss": 1.0})
+    for loss in (float("nan"), float("inf")):
+        with pytest.raises(DataError, match="in batch 8") as refused:
+            callback.on_train_batch_end(7, {"loss": loss})
+        assert refused.value.hint == "do this"
+
+
+def test_embeddings_that_are_no_numbers_end_the_training_with_advice(tmp_path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a_1.png")
+    samples = Samples(role="validation", root=tmp_path, paths=(tmp_path / "a_1.png",), identities=("a",))
+    validator = Validator(
+        data=TrainingData(train=samples, validation=samples),
+        image_spec=ImageSpec(height=8, width=8, channels=3, scale=1.0, offset=0.0),
+        batch_size=1,
+        terms=(),
+        pk_plan=np.zeros((1, 1), np.int64),
+    )
+    network = features(seed=1)
+    network.get_layer("conv").set_weights([np.full_like(w, np.nan) for w in network.get_layer("conv").get_weights()])
+    with pytest.raises(DataError, match="training diverged"):
+        validator(assemble_network(network, 2, Head(), 0))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Self
+
+from pydantic import model_validator
+
 from reidfw_augmentations.component import AugmentationParams, LayerAugmentation
 from reidfw_augmentations.intensity import SeldomParams
-from reidfw_augmentations.ranges import SymmetricRange
+from reidfw_augmentations.ranges import FactorRange, OffsetRange, SymmetricRange, within
 
 
 class HsvOffsetParams(AugmentationParams):
@@ -79,3 +83,32 @@ class RandomRgbToGrayscale(LayerAugmentation):
 
     class Params(SeldomParams):
         """Only the rate."""
+
+
+class RandomColorJitter(LayerAugmentation):
+    """Changes brightness, contrast, saturation and hue, as torchvision's ``ColorJitter`` does.
+
+    Factors are drawn for each image; the order of the four is drawn for each batch. Each step clips.
+    """
+
+    layer = "color:RandomColorJitter"
+    color_only = True
+
+    class Params(AugmentationParams):
+        """How far; at least one of the four must be given."""
+
+        brightness: Annotated[FactorRange, within(0)] = (1.0, 1.0)
+        """Factor on pixel values, black being 0; v means (max(0, 1 - v), 1 + v)."""
+        contrast: Annotated[FactorRange, within(0)] = (1.0, 1.0)
+        """Factor on the distance from the mean luma of the image; v means (max(0, 1 - v), 1 + v)."""
+        saturation: Annotated[FactorRange, within(0)] = (1.0, 1.0)
+        """Factor on the distance from the luma of each pixel; v means (max(0, 1 - v), 1 + v)."""
+        hue: Annotated[OffsetRange, within(-0.5, 0.5)] = (0.0, 0.0)
+        """Offset of the hue, 1 being a full turn; v means (-v, v)."""
+
+        @model_validator(mode="after")
+        def _something_to_do(self) -> Self:
+            factors = (self.brightness, self.contrast, self.saturation)
+            if all(factor == (1.0, 1.0) for factor in factors) and self.hue == (0.0, 0.0):
+                raise ValueError("nothing to do: give brightness, contrast, saturation or hue a value above 0")
+            return self

@@ -1,4 +1,4 @@
-"""Augmentations that move pixels: flip, translation, rotation, zoom, shear, crop.
+"""Augmentations that move pixels: flip, translation, rotation, zoom, shear, crops.
 
 Width is the second and height the first dimension of an image. Consecutive functions of this module can be joined
 into one resampling, see :class:`reidfw_augmentations._keras.geometry.GeometricLayer`.
@@ -117,6 +117,42 @@ class RandomShear(LayerAugmentation):
 
     class Params(ShearParams):
         """How far."""
+
+
+KeptRange = Annotated[RangeOrValue, within(0, exclusive=True), within(high=1)]
+
+
+class RandomBoundedCrop(LayerAugmentation):
+    """Zooms in on a box that lies wholly within the image: no pixel is made up."""
+
+    layer = "geometry:RandomBoundedCrop"
+
+    class Params(AugmentationParams):
+        """How much is kept."""
+
+        width_factor: KeptRange = (0.25, 1.0)
+        """Width of the box as a fraction of the image's; v means always v. Its place is drawn, too."""
+        height_factor: KeptRange | None = (0.25, 1.0)
+        """The same for the height; None takes the draw of the width, which keeps proportions."""
+        interpolation: Interpolation = "bilinear"
+        """Value between pixels: that of the nearest pixel, or a weighted mean of the four around."""
+
+
+class RandomPaddedCrop(LayerAugmentation):
+    """Pads images and cuts their size out again at a random place: a shift by whole pixels, without interpolation."""
+
+    layer = "geometry:RandomPaddedCrop"
+
+    class Params(AugmentationParams):
+        """How far, and what comes in."""
+
+        padding: int = Field(10, ge=1)
+        """Pixels added on each side."""
+        fill_mode: FillMode = "constant"
+        """What they hold: one value (kkkk|abcd|kkkk), the mirror image (dcba|abcd|dcba), the image again
+        (abcd|abcd|abcd), or its outermost pixels (aaaa|abcd|dddd)."""
+        fill_value: float | None = Field(None, ge=-1)
+        """Value k of fill_mode ``constant``, in rescaled pixel units; None is black."""
 
 
 CropRange = Annotated[RangeOrValue, within(0, 1, exclusive=True)]

@@ -24,7 +24,9 @@ def _number(value: Any) -> float | int | None:
         return None
 
 
-def _read_pair(scalar_means: Callable[[Any], tuple[Any, Any]] | None) -> Callable[[Any], Any]:
+def _read_pair(
+    scalar_means: Callable[[Any], tuple[Any, Any]] | None, *, may_be_equal: bool = False
+) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         number = _number(value)
         if number is not None:
@@ -37,7 +39,7 @@ def _read_pair(scalar_means: Callable[[Any], tuple[Any, Any]] | None) -> Callabl
         low, high = (_number(end) for end in value)
         if low is None or high is None:
             raise ValueError(f"expected numbers, got {value!r}")
-        if not high > low:
+        if not (high > low or (may_be_equal and high == low)):
             raise ValueError(f"the second number of the range must be greater than the first, got ({low}, {high})")
         return low, high
 
@@ -58,6 +60,20 @@ def _from_zero(value: float) -> tuple[float, float]:
 
 def _fixed(value: Any) -> tuple[Any, Any]:
     return value, value
+
+
+def _factor(value: float) -> tuple[float, float]:
+    return max(0.0, 1 - _not_negative(value)), 1 + value
+
+
+def _offset(value: float) -> tuple[float, float]:
+    return 0.0 - _not_negative(value), value
+
+
+def _not_negative(value: float) -> float:
+    if not value >= 0:
+        raise ValueError(f"a single number must be at least 0, got {value}")
+    return value
 
 
 def _positive(value: float) -> float:
@@ -101,6 +117,16 @@ RangeAroundOne = Annotated[
     tuple[float, float], BeforeValidator(_read_pair(_around_one), json_schema_input_type=_NumberOrPair)
 ]
 """A pair; v means (1 - v, 1 + v)."""
+
+FactorRange = Annotated[
+    tuple[float, float], BeforeValidator(_read_pair(_factor, may_be_equal=True), json_schema_input_type=_NumberOrPair)
+]
+"""A pair; v means (max(0, 1 - v), 1 + v), and 0 no change; both ends may be equal."""
+
+OffsetRange = Annotated[
+    tuple[float, float], BeforeValidator(_read_pair(_offset, may_be_equal=True), json_schema_input_type=_NumberOrPair)
+]
+"""A pair; v means (-v, v), and 0 no change; both ends may be equal."""
 
 RangeFromZero = Annotated[
     tuple[float, float], BeforeValidator(_read_pair(_from_zero), json_schema_input_type=_NumberOrPair)

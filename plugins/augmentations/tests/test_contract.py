@@ -6,6 +6,8 @@ TestContract = contract_suite(
     "reidfw-augmentations",
     params={
         "random_blur": {"filter_size": 3},
+        "random_color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
+        "random_periodic_resizing": {"image_sizes": [0.5, 1.0]},
         "random_brightness": {"factor": 0.2},
         "random_contrast": {"factor": 0.4},
         "random_flip": {"mode": "horizontal"},

@@ -263,6 +263,90 @@ def test_bilinear_crop_agrees_with_tensorflows_resize(smooth_images):
     np.testing.assert_allclose(cropped, reference, atol=1e-5)
 
 
+def bounded(width, height, **given):
+    settings = {"width_factor": width, "height_factor": height, "interpolation": "nearest"}
+    return layers.RandomBoundedCrop(**settings | given)
+
+
+def ramps(count):
+    """(count, 40, 24, 2): column and row of each pixel's centre, as fractions of width and height."""
+    y, x = np.mgrid[0:40, 0:24].astype(np.float32) + 0.5
+    return np.repeat(np.stack([x / 24, y / 40], axis=-1)[np.newaxis], count, axis=0)
+
+
+def test_bounded_crop_enlarges_a_box_within_the_image():
+    cropped = bounded((0.5, 0.8), (0.3, 0.6), interpolation="bilinear").apply(ramps(200), SEED).numpy()
+
+    inner = cropped[:, 5:-5, 5:-5]  # where no pixel beyond the border has a part
+    across, down = np.diff(inner[..., 0], axis=2) * 24, np.diff(inner[..., 1], axis=1) * 40
+    for step, low, high in ((across, 0.5, 0.8), (down, 0.3, 0.6)):
+        kept = step.mean((1, 2))
+        np.testing.assert_allclose(step, np.broadcast_to(kept[:, np.newaxis, np.newaxis], step.shape), atol=1e-3)
+        assert low <= kept.min() < low + 0.05
+        assert high - 0.05 < kept.max() <= high
+    left = inner[:, 0, 0, 0] - across.mean((1, 2)) * 5.5 / 24
+    right = inner[:, 0, -1, 0] + across.mean((1, 2)) * 5.5 / 24
+    assert -1e-4 <= left.min() < 0.02
+    assert 0.98 < right.max() <= 1 + 1e-4
+    assert np.corrcoef(across.mean((1, 2)), down.mean((1, 2)))[0, 1] < 0.3
+
+
+def test_bounded_crop_without_height_factor_keeps_proportions():
+    maps = (
+        bounded((0.4, 0.9), None)
+        .coefficients(BatchSize(tf.constant([50]), tf.constant(40.0), tf.constant(24.0)), Draws(tf.constant(SEED)))
+        .numpy()
+    )
+
+    np.testing.assert_array_equal(maps[:, 0], maps[:, 4])
+    assert np.ptp(maps[:, 0]) > 0.4
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_bounded_crop_of_the_whole_image_changes_nothing(images, interpolation):
+    whole = bounded(fixed(1.0), fixed(1.0), interpolation=interpolation)
+
+    np.testing.assert_array_equal(whole.apply(images, SEED), images)
+
+
+@pytest.mark.parametrize(
+    ("fill_mode", "pad_mode"),
+    [("constant", "constant"), ("reflect", "symmetric"), ("nearest", "edge"), ("wrap", "wrap")],
+)
+def test_padded_crop_cuts_a_whole_image_out_of_the_padded_one(images, fill_mode, pad_mode):
+    many = np.repeat(images[:1], 200, axis=0) * 2 - 1
+    layer = layers.RandomPaddedCrop(padding=1, fill_mode=fill_mode, fill_value=None, pixel_range=(-1.0, 1.0))
+
+    cropped = layer.apply(many, SEED).numpy()
+
+    options = {"constant_values": -1.0} if pad_mode == "constant" else {}  # black
+    padded = np.pad(many[0], ((1, 1), (1, 1), (0, 0)), mode=pad_mode, **options)
+    places = [
+        [np.array_equal(one, padded[y : y + 40, x : x + 24]) for y in range(3) for x in range(3)] for one in cropped
+    ]
+    assert np.any(places, axis=1).all()
+    assert np.sum(places, axis=0).min() > 8  # each of nine places is expected 22 times
+
+
+def test_padded_crop_takes_its_fill_value(images):
+    layer = layers.RandomPaddedCrop(padding=60, fill_mode="constant", fill_value=0.25)
+
+    assert np.isin(layer.apply(np.ones_like(images), SEED), [0.25, 1.0]).all()
+    with pytest.raises(ConfigError, match=r"fill_value.*2 is no pixel value"):
+        layers.RandomPaddedCrop(padding=1, fill_mode="constant", fill_value=2.0)
+
+
+def test_flip_and_padded_crop_are_joined_exactly(images):
+    flip = layers.RandomFlip(mode="horizontal", change_rate=0.5)
+    crop_back = layers.RandomPaddedCrop(padding=3, fill_mode="constant", fill_value=None)
+    (joined,) = layers.join_consecutive([flip, crop_back])
+    seeds = Draws(tf.constant(SEED))
+
+    expected = crop_back.apply(flip.apply(images, seeds.seed()), seeds.seed())
+
+    np.testing.assert_array_equal(joined.apply(images, SEED), expected)
+
+
 def exact_layers():
     """Layers whose maps lead from pixel centres to pixel centres."""
     return [

@@ -40,6 +40,11 @@ SETTINGS = {
     "random_gaussian_noise": {"stddev": (0.1, 0.3)},
     "random_jpeg_quality": {"jpeg_quality": (10, 60)},
     "random_rectangle_erasing": {"nrec": (1, 3)},
+    "random_bounded_crop": {"width_factor": (0.3, 0.7)},
+    "random_periodic_resizing": {"image_sizes": (0.3, 0.7), "period": 1},
+    "random_color_jitter": {"brightness": (0.3, 0.8), "contrast": 0.4, "saturation": 0.4, "hue": (0.1, 0.4)},
+    "rand_augment": {"operations": ["rotate", "translate_x", "shear_y", "brightness"], "magnitude": 15},
+    "augmix": {"operations": ["rotate", "posterize", "translate_y"]},
     "random_grid_cell_erasing": {"erasing_prob": 0.9, "fill_method": "mosaic"},
 }
 NO_DRAWS = {"random_invert", "random_autocontrast", "random_equalize", "random_rgb_to_hsv", "random_rgb_to_grayscale"}
@@ -53,6 +58,10 @@ TYPICAL = {
     "random_jpeg_quality",
     "random_rectangle_erasing",
     "random_blur",
+    "random_color_jitter",
+    "random_periodic_resizing",
+    "rand_augment",
+    "augmix",
 }
 every_function_slowly = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in TYPICAL else pytest.mark.slow) for name in sorted(FUNCTIONS)]
@@ -136,7 +145,19 @@ def test_tf_data_gives_the_same_images_with_any_number_of_threads(images, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["random_rotation", "random_crop", "random_rectangle_erasing", "random_jpeg_quality", "random_equalize"]
+    "name",
+    [
+        "random_rotation",
+        "random_crop",
+        "random_padded_crop",
+        "random_rectangle_erasing",
+        "random_jpeg_quality",
+        "random_equalize",
+        "random_color_jitter",
+        "random_periodic_resizing",
+        "rand_augment",
+        "augmix",
+    ],
 )
 def test_batch_and_image_size_may_be_unknown_while_tracing(images, name):
     layer = build(name)

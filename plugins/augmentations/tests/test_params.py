@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from reidfw_augmentations import color, erasing, geometry, intensity, quality
+from reidfw_augmentations import color, erasing, geometry, intensity, policies, quality
 
 from reidfw_core.api import Augmentation, PixelRange
 from reidfw_core.bus import HookBus
@@ -51,11 +51,17 @@ DOCUMENTED = [
     "random_gamma_adjust",
     "random_equalize",
     "random_grid_cell_erasing",
+    "random_bounded_crop",
+    "random_padded_crop",
+    "random_periodic_resizing",
+    "random_color_jitter",
+    "rand_augment",
+    "augmix",
 ]
 
 COLOR_ONLY = {
     "random_hue", "random_saturation", "random_value", "random_hsv", "random_rgb_to_hsv", "random_rgb_to_grayscale",
-    "random_autocontrast",
+    "random_autocontrast", "random_color_jitter",
 }  # fmt: skip
 
 
@@ -117,6 +123,22 @@ def test_hooks_bind(name):
         (geometry.RandomZoom.Params, {"width_factor": 0.2, "height_factor": None}, "height_factor", None),
         (geometry.RandomCrop.Params, {"crop_width": 0.5}, "crop_width", (0.5, 0.5)),
         (erasing.RandomRectangleErasing.Params, {"nrec": 2}, "nrec", (2, 2)),
+        (geometry.RandomBoundedCrop.Params, {"width_factor": 1}, "width_factor", (1.0, 1.0)),
+        (color.RandomColorJitter.Params, {"brightness": 0.2}, "brightness", (0.8, 1.2)),
+        (color.RandomColorJitter.Params, {"brightness": 0.2}, "contrast", (1.0, 1.0)),
+        (color.RandomColorJitter.Params, {"saturation": 1.5}, "saturation", (0.0, 2.5)),
+        (color.RandomColorJitter.Params, {"contrast": [0.5, 0.5]}, "contrast", (0.5, 0.5)),
+        (color.RandomColorJitter.Params, {"hue": 0.1}, "hue", (-0.1, 0.1)),
+        (color.RandomColorJitter.Params, {"contrast": 0.1, "hue": 0}, "hue", (0.0, 0.0)),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": [0.5, 1]}, "image_sizes", (0.5, 1.0)),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": 0.5}, "image_sizes", (0.5, 0.5)),
+        (
+            quality.RandomPeriodicResizing.Params,
+            {"image_sizes": [[64, 32], (128, 64)]},
+            "image_sizes",
+            ((64, 32), (128, 64)),
+        ),
+        (policies.RandAugment.Params, {"operations": ["rotate"]}, "operations", ("rotate",)),
     ],
 )
 def test_ranges_as_written(params, given, field, expected):
@@ -153,6 +175,27 @@ def test_ranges_as_written(params, given, field, expected):
         (geometry.RandomRotation.Params, {"factor": 0.1, "fill_value": -2}, "greater than or equal to -1"),
         (geometry.RandomZoom.Params, {"width_factor": 1}, "allowed: greater than -1"),
         (geometry.RandomCrop.Params, {"crop_width": (0.5, 1)}, "allowed: greater than 0 and less than 1"),
+        (geometry.RandomBoundedCrop.Params, {"width_factor": (0, 1)}, "allowed: greater than 0"),
+        (geometry.RandomBoundedCrop.Params, {"height_factor": (0.5, 1.1)}, "allowed: at most 1"),
+        (geometry.RandomPaddedCrop.Params, {"padding": 0}, "greater than or equal to 1"),
+        (geometry.RandomPaddedCrop.Params, {"padding": 2.5}, "valid integer"),
+        (color.RandomColorJitter.Params, {}, "nothing to do: give brightness"),
+        (color.RandomColorJitter.Params, {"brightness": -0.1}, "must be at least 0, got -0.1"),
+        (color.RandomColorJitter.Params, {"brightness": (-0.1, 1)}, "allowed: at least 0"),
+        (color.RandomColorJitter.Params, {"contrast": (1.2, 1)}, "greater than the first"),
+        (color.RandomColorJitter.Params, {"hue": 0.6}, "allowed: at least -0.5 and at most 0.5"),
+        (quality.RandomPeriodicResizing.Params, {}, r"image_sizes\s+Field required"),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": (64, 32)}, "greater than the first"),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": (0.5, 1.5)}, "allowed: at most 1"),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": [[64, 0]]}, "greater than or equal to 1"),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": [[64, 32, 3]]}, "at most 2 items"),
+        (quality.RandomPeriodicResizing.Params, {"image_sizes": 0.5, "period": 0}, "greater than or equal to 1"),
+        (policies.RandAugment.Params, {"magnitude": 31}, "less than or equal to 30"),
+        (policies.RandAugment.Params, {"num_ops": 0}, "greater than or equal to 1"),
+        (policies.RandAugment.Params, {"operations": []}, "at least 1 item"),
+        (policies.AugMix.Params, {"operations": ["cutout"]}, "'identity', 'autocontrast'"),
+        (policies.AugMix.Params, {"alpha": 0}, "greater than or equal to 0.1"),
+        (policies.AugMix.Params, {"severity": 11}, "less than or equal to 10"),
         (erasing.RandomRectangleErasing.Params, {"color": (1, 2, 3)}, "color is for fill_method 'uniform' only"),
         (
             erasing.RandomRectangleErasing.Params,
@@ -187,6 +230,15 @@ def test_defaults_are_the_documented_ones():
         (0.2, 1.5),
         "random",
     )
+    kept = geometry.RandomBoundedCrop.Params()
+    assert (kept.width_factor, kept.height_factor, kept.interpolation) == ((0.25, 1.0), (0.25, 1.0), "bilinear")
+    padded = geometry.RandomPaddedCrop.Params()
+    assert (padded.padding, padded.fill_mode, padded.fill_value, padded.change_rate) == (10, "constant", None, 1.0)
+    assert quality.RandomPeriodicResizing.Params(image_sizes=0.5).period == 10
+    rand_augment = policies.RandAugment.Params()
+    assert (rand_augment.num_ops, rand_augment.magnitude, len(rand_augment.operations)) == (2, 9, 14)
+    mixed = policies.AugMix.Params()
+    assert (mixed.width, mixed.depth, mixed.alpha, mixed.severity) == (3, -1, 1.0, 3)
 
 
 def test_defaults_reach_the_layer(images):

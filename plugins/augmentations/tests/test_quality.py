@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,3 +91,59 @@ def test_jpeg_quality_differs_between_images(smooth_images):
 
     errors = np.abs(changed - same).mean((1, 2, 3))
     assert errors.max() > 2 * errors.min()
+
+
+def resizing(sizes, period=1, **given):
+    return layers.RandomPeriodicResizing(image_sizes=sizes, period=period, **{"interpolation": "bilinear", **given})
+
+
+def test_periodic_resizing_goes_to_a_size_and_back(smooth_images, images):
+    for some in (smooth_images, images):
+        changed = resizing(((20, 6),)).apply(some, SEED)
+
+        smaller = tf.image.resize(some, (20, 6), antialias=True)
+        np.testing.assert_allclose(changed, tf.image.resize(smaller, (40, 24)), atol=1e-6)
+        np.testing.assert_array_equal(resizing((0.5, 0.5)).apply(some, SEED), resizing(((20, 12),)).apply(some, SEED))
+
+
+def test_nearest_periodic_resizing_repeats_pixels(images):
+    changed = resizing((0.5, 0.5), interpolation="nearest").apply(images, SEED).numpy()
+
+    np.testing.assert_array_equal(changed, changed[:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2))
+    assert set(np.unique(changed)) <= set(np.unique(images))
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_periodic_resizing_to_the_same_size_changes_no_bit(images, interpolation):
+    for same in ((1.0, 1.0), ((40, 24),)):
+        np.testing.assert_array_equal(resizing(same, interpolation=interpolation).apply(images, SEED), images)
+
+
+def test_a_size_lasts_for_a_period(images):
+    layer = resizing((0.2, 0.9), period=3)
+
+    batches = [layer.apply(images, (11, number)).numpy() for number in range(9)]
+
+    for start in (0, 3, 6):
+        np.testing.assert_array_equal(batches[start], batches[start + 1])
+        np.testing.assert_array_equal(batches[start], batches[start + 2])
+    assert len({batch.tobytes() for batch in batches}) == 3
+    assert not np.array_equal(batches[0], layer.apply(images, (8, 0)))
+
+
+def test_a_size_lasts_for_a_period_inside_of_a_model_too(images):
+    layer = resizing((0.2, 0.9), period=2, seed=3)
+
+    batches = [layer(images, training=True).numpy() for _ in range(6)]
+
+    assert [np.array_equal(a, b) for a, b in itertools.pairwise(batches)] == [
+        True, False, True, False, True
+    ]  # fmt: skip
+
+
+def test_all_sizes_are_drawn(images):
+    sizes = ((10, 6), (20, 12), (40, 24))
+    layer = resizing(sizes)
+    expected = {resizing((size,)).apply(images, SEED).numpy().tobytes() for size in sizes}
+
+    assert {layer.apply(images, (1, number)).numpy().tobytes() for number in range(25)} == expected

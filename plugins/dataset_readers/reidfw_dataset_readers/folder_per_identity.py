@@ -23,8 +23,8 @@ RULE = "Each sub-folder is one identity: <identity>/<any name>.jpg."
 class FolderPerIdentity(DatasetReader):
     """A folder with one sub-folder for each identity, named after it; file names do not matter.
 
-    ``root/ann/1.jpg`` and ``root/ann/2.jpg`` show identity ``ann``. Images end in .jpg, .jpeg, .png, .bmp or .gif, in
-    any letter case; folders inside an identity's folder and hidden files are not read.
+    ``root/ann/1.jpg`` and ``root/ann/2.jpg`` show identity ``ann``. Images end in .jpg, .jpeg, .png, .bmp, .gif or
+    .webp, in any letter case; folders inside an identity's folder and hidden files are not read.
     """
 
     knows_cameras: ClassVar[bool] = False

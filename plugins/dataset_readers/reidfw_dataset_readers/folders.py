@@ -13,7 +13,7 @@ from reidfw_core.api import DataError, Role, nearest_match
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 """Suffixes of image files, compared in lower case."""
 
 

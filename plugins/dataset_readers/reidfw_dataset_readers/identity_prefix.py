@@ -26,7 +26,7 @@ ROLES_WITHOUT_IDENTITY: frozenset[Role] = frozenset({"quantization", "prediction
 class IdentityPrefix(DatasetReader):
     """A flat folder of images; the identity is the part of the file name before the first underscore.
 
-    ``id1_1.jpg`` and ``id1_2.jpg`` show identity ``id1``. Images end in .jpg, .jpeg, .png, .bmp or .gif, in any
+    ``id1_1.jpg`` and ``id1_2.jpg`` show identity ``id1``. Images end in .jpg, .jpeg, .png, .bmp, .gif or .webp, in any
     letter case; sub-folders and hidden files are not read. A name without an underscore is an error where identities
     count (it would silently become an identity of its own); calibration images and prediction queries may be named
     freely, their identity is then the whole name without its suffix.

@@ -67,6 +67,9 @@ PositiveInt = Annotated[Integer, Field(ge=1)]
 FileOrUrl = Annotated[str, NamesFile()]
 """A path, or an http(s) address."""
 
+Address = Annotated[str, Field(pattern=r"^[hH][tT][tT][pP][sS]?://")]
+"""An http(s) address; beside it in a union, everything else is a path."""
+
 DistanceMetric = Annotated[Literal["cosine", "euclidean"], AnyCase]
 
 

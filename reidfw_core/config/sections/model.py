@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from reidfw_core.config.sections.base import AnyCase, FileOrUrl, OpenSection, PositiveInt
+from reidfw_core.config.sections.base import Address, AnyCase, FileOrUrl, OpenSection, PositiveInt
 
 
 def _shape(value: Any) -> Any:
@@ -35,10 +35,10 @@ class ModelSection(OpenSection):
     """Name of an installed backbone, for training."""
     input_shape: Annotated[InputShape | None, Field(validate_default=True)] = None
     """Height and width of the input in pixels, and its channels: (H, W, C). Required with ``model_name``."""
-    pretrained_weights: Path | None = None
-    """Path of another ReID model whose weights the training begins with. None by default."""
-    pretrained: Annotated[bool | Path, Field(validate_default=True)] = False
-    """Begin with ImageNet weights: True, False (the default), or the path of a weights file. The path of
+    pretrained_weights: Address | Path | None = None
+    """Path (or http address) of another ReID model whose weights the training begins with. None by default."""
+    pretrained: Annotated[bool | Address | Path, Field(validate_default=True)] = False
+    """Begin with ImageNet weights: True, False (the default), or the path (or http address) of a weights file. That of
     ``pretrained_weights``, where that is given."""
     pooling: Annotated[Literal["average", "max", "gem"], AnyCase] = "average"
     """How the feature map becomes a vector, in training: ``average`` (the default), ``max``, or ``gem``, the
@@ -85,9 +85,9 @@ class ModelSection(OpenSection):
 
     @field_validator("pretrained")
     @classmethod
-    def _prefer_named_weights(cls, value: bool | Path, info: ValidationInfo) -> bool | Path:
-        weights: Path | None = info.data.get("pretrained_weights")
-        if weights is not None and isinstance(value, Path) and value != weights:
+    def _prefer_named_weights(cls, value: bool | str | Path, info: ValidationInfo) -> bool | str | Path:
+        weights: str | Path | None = info.data.get("pretrained_weights")
+        if weights is not None and not isinstance(value, bool) and value != weights:
             raise ValueError(f"is {value}, but pretrained_weights is {weights}; give one of them")
         return value if weights is None else weights
 

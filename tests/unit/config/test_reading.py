@@ -392,6 +392,12 @@ def test_a_wrong_value_is_told_where_it_stands(
         ("general.global_seed=0", "general", "global_seed", 0),
         ("model.input_shape=[96,96,1]", "model", "input_shape", (96, 96, 1)),
         ("model.pretrained=path/to.weights.h5", "model", "pretrained", Path("path/to.weights.h5")),
+        (
+            "model.pretrained=https://example.org/x.weights.h5",
+            "model",
+            "pretrained",
+            "https://example.org/x.weights.h5",
+        ),
         ("model.pretrained=imagenet", "model", "pretrained", True),
         ("model.pretrained=null", "model", "pretrained", False),
         ("model.pretrained_weights=a/best_model.keras", "model", "pretrained", Path("a/best_model.keras")),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+SLOWED = 1_000_003
+"""Keeps the draws of :meth:`Draws.slowed` apart from those of a batch; no sequence is that long."""
+
 
 class Draws:
     """A sequence of independent draws; the same seed gives the same sequence.
@@ -15,6 +18,15 @@ class Draws:
     def __init__(self, seed: tf.Tensor) -> None:
         self._seed = tf.cast(seed, tf.int32)
         self._drawn = 0
+
+    def slowed(self, period: int) -> Draws:
+        """Other draws, the same ones for each ``period`` consecutive batches.
+
+        Args:
+            period: number of batches; the second number of the seed is taken for the batch's number.
+        """
+        first, number = tf.unstack(self._seed)
+        return Draws(tf.random.fold_in(tf.stack([first, number // period]), SLOWED))
 
     def seed(self) -> tf.Tensor:
         """A (2,) int32 seed that no other draw of this sequence uses."""

@@ -104,6 +104,30 @@ class AffineLayer(GeometricLayer):
         return [AffineStage(maps, self.axis_aligned, self.fill_mode, self.fill_value)]
 
 
+def check_fill_value(fill_mode: str, fill_value: float, ends: Interval) -> None:
+    """Refuses a fill value that is no pixel value.
+
+    Args:
+        fill_mode: only ``constant`` uses the value.
+        fill_value: the value.
+        ends: lowest and highest pixel value.
+
+    Raises:
+        ConfigError: it is used and lies outside of the pixel range.
+    """
+    low, high = ends
+    if fill_mode == "constant" and not low <= fill_value <= high:
+        raise ConfigError(
+            [
+                Problem(
+                    where="fill_value",
+                    message=f"{fill_value:g} is no pixel value of the rescaled images",
+                    allowed=f"{low:g} to {high:g}",
+                )
+            ]
+        )
+
+
 class ResamplingLayer(AffineLayer):
     """An affine layer whose user chooses fill and interpolation.
 
@@ -117,16 +141,7 @@ class ResamplingLayer(AffineLayer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if self.fill_mode == "constant" and not self.low <= self.fill_value <= self.high:
-            raise ConfigError(
-                [
-                    Problem(
-                        where="fill_value",
-                        message=f"{self.fill_value:g} is no pixel value of the rescaled images",
-                        allowed=f"{self.low:g} to {self.high:g}",
-                    )
-                ]
-            )
+        check_fill_value(self.fill_mode, self.fill_value, (self.low, self.high))
 
 
 @register
@@ -243,6 +258,44 @@ class RandomCrop(AffineLayer):
         middle, half = draws.uniform(size.count, center), draws.uniform(size.count, length) / 2
         begin, end = tf.maximum(middle - half, 0.0), tf.minimum(middle + half, 1.0)
         return end - begin, (begin + end) / 2 - 0.5
+
+
+@register
+class RandomBoundedCrop(AffineLayer):
+    """Cuts out a box that lies wholly within the image, and resizes it to the whole image."""
+
+    width_factor: Interval
+    height_factor: Interval | None
+    interpolation: str
+
+    def coefficients(self, size: BatchSize, draws: Draws) -> tf.Tensor:
+        """The smaller the box, the further its centre may lie from that of the image."""
+        across = draws.uniform(size.count, self.width_factor)
+        down = across if self.height_factor is None else draws.uniform(size.count, self.height_factor)
+        right, below = (draws.uniform(size.count, (-0.5, 0.5)) * (1 - kept) for kept in (across, down))
+        return affine(xx=across, x0=right * size.width, yy=down, y0=below * size.height)
+
+
+@register
+class RandomPaddedCrop(AffineLayer):
+    """Moves images by whole pixels."""
+
+    padding: int
+    fill_mode: str
+    fill_value: float
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.fill_value is None:
+            self.fill_value = self.low
+        check_fill_value(self.fill_mode, self.fill_value, (self.low, self.high))
+
+    def coefficients(self, size: BatchSize, draws: Draws) -> tf.Tensor:
+        """The (2 p + 1) squared places of the image's size in the padded image, all equally likely."""
+        right, below = (
+            tf.cast(draws.integers(size.count, (-self.padding, self.padding)), tf.float32) for _ in range(2)
+        )
+        return affine(x0=right, y0=below)
 
 
 def join_consecutive(layers: Sequence[keras.layers.Layer]) -> list[keras.layers.Layer]:

@@ -13,6 +13,19 @@ from reidfw_augmentations._keras.layer import BatchAugmentation, batch_size, one
 register = keras.saving.register_keras_serializable(package="reidfw")
 
 
+def sharpened(levels: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+    """``x + k (x - smooth(x))``, rounded; smooth is [1 1 1; 1 5 1; 1 1 1] / 13, and the border stays as it is.
+
+    Args:
+        levels: (B, H, W, C) float32, whole numbers from 0 to 255.
+        strength: (B,) float32, k; -1 gives the smoothed image.
+    """
+    inner = levels[:, 1:-1, 1:-1]
+    smooth = (9.0 * tf.nn.avg_pool2d(levels, 3, 1, "VALID") + 4.0 * inner) / 13.0
+    detail = tf.pad(inner - smooth, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    return tf.clip_by_value(tf.round(levels + per_image(strength) * detail), 0.0, 255.0)
+
+
 @register
 class RandomSharpness(BatchAugmentation):
     """Adds detail."""
@@ -20,13 +33,9 @@ class RandomSharpness(BatchAugmentation):
     factor: tuple[float, float]
 
     def change(self, images: tf.Tensor, draws: Draws) -> tf.Tensor:
-        """``x + k (x - smooth(x))`` on the levels 0 to 255, rounded; smooth is [1 1 1; 1 5 1; 1 1 1] / 13."""
-        strength = per_image(draws.uniform(batch_size(images), self.factor))
-        levels = self.to_levels(images)
-        inner = levels[:, 1:-1, 1:-1]
-        smooth = (9.0 * tf.nn.avg_pool2d(levels, 3, 1, "VALID") + 4.0 * inner) / 13.0
-        detail = tf.pad(inner - smooth, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        return self.from_levels(tf.clip_by_value(tf.round(levels + strength * detail), 0.0, 255.0))
+        """One strength an image."""
+        strength = draws.uniform(batch_size(images), self.factor)
+        return self.from_levels(sharpened(self.to_levels(images), strength))
 
 
 @register
@@ -95,3 +104,28 @@ class RandomJpegQuality(BatchAugmentation):
 
         decoded = one_by_one(compress, (levels, qualities), tf.TensorSpec(images.shape[1:], tf.uint8))
         return self.from_levels(tf.cast(decoded, tf.float32))
+
+
+@register
+class RandomPeriodicResizing(BatchAugmentation):
+    """To a smaller size and back, with one size for ``period`` batches."""
+
+    image_sizes: tuple[tuple[int, int], ...] | tuple[float, float]
+    period: int
+    interpolation: str
+
+    def change(self, images: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """Averages what becomes one pixel, where ``interpolation`` is bilinear; nearest only leaves pixels out."""
+        size = tf.shape(images)[1:3]
+        smaller = tf.image.resize(
+            images, self._size(size, draws.slowed(self.period)), self.interpolation, antialias=True
+        )
+        return self.clip(tf.image.resize(smaller, size, self.interpolation))
+
+    def _size(self, size: tf.Tensor, draws: Draws) -> tf.Tensor:
+        """(2,) int32 height and width; draws nothing but that."""
+        sizes = self.image_sizes
+        if isinstance(sizes[0], int | float):
+            scale = draws.uniform((), (float(sizes[0]), float(sizes[1])))
+            return tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32), 1)
+        return tf.gather(tf.constant(sizes, tf.int32), draws.integers((), (0, len(sizes) - 1)))

@@ -55,8 +55,9 @@ def affine(
 def resample(images: tf.Tensor, stages: Sequence[AffineStage], interpolation: str) -> tf.Tensor:
     """Reads images at the places that a chain of maps leads to, with a single interpolation.
 
-    The images go through one by one, so that the grids of coordinates stay in the processor's cache: the memory
-    needed beside input and output is that of a few images, not of a few batches.
+    In a graph, XLA fuses the maps with the reading: no grid of coordinates is ever stored, and it takes less than a
+    third of the time. Called eagerly, the images go through one by one instead, since compiling takes longer than a
+    few batches; pixels may differ where a position lies half way between two.
 
     Args:
         images: (B, H, W, C) float32.
@@ -69,19 +70,28 @@ def resample(images: tf.Tensor, stages: Sequence[AffineStage], interpolation: st
 
     def one(image_and_coefficients: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, coefficients = image_and_coefficients
-        return _resample_one(image, coefficients, stages, interpolation)
+        return resample_one(image, coefficients, stages, interpolation)
 
-    coefficients = tf.stack([stage.coefficients for stage in stages], axis=1)
-    return one_by_one(one, (images, coefficients), tf.TensorSpec(images.shape[1:], images.dtype))
+    given = (images, tf.stack([stage.coefficients for stage in stages], axis=1))
+    if tf.executing_eagerly():
+        return one_by_one(one, given, tf.TensorSpec(images.shape[1:], images.dtype))
+    return tf.function(lambda *parts: tf.vectorized_map(one, parts), jit_compile=True, autograph=False)(*given)
 
 
-def _resample_one(
-    image: tf.Tensor,
-    coefficients: tf.Tensor,
-    stages: Sequence[AffineStage],
-    interpolation: str,
+def resample_one(
+    image: tf.Tensor, coefficients: tf.Tensor, stages: Sequence[AffineStage], interpolation: str
 ) -> tf.Tensor:
-    """Image (H, W, C), coefficients (number of stages, 6)."""
+    """Does to one image what :func:`resample` does to a batch.
+
+    Args:
+        image: (H, W, C) float32.
+        coefficients: (number of stages, 6) float32, the maps; those that the stages hold are not used.
+        stages: the rest of what is known about the maps.
+        interpolation: ``nearest`` or ``bilinear``.
+
+    Returns:
+        (H, W, C) float32.
+    """
     height, width = tf.unstack(tf.shape(image)[:2])
     rows, columns = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     x = tf.range(columns)[tf.newaxis, :] + 0.5
