@@ -313,6 +313,20 @@ def report(
 
 
 @app.command()
+def fit(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, .tflite or .onnx file.")],
+    board: Annotated[list[str] | None, typer.Option("--board", "-b", help="Only this board; may be repeated.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Tell on which boards a model fits, before anything is built."""
+    from reidfw_core.cli import fit as command
+
+    with reporting_errors(debug):
+        command.fit(model, board or [], as_json=as_json)
+
+
+@app.command()
 def init(
     starter: Annotated[str | None, typer.Argument(help="Name of a starter configuration.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("user_config.yaml"),
