@@ -150,4 +150,4 @@ def automatic_tool(board: BoardFacts, settings: ToolSettings) -> tuple[str, str]
         if is_named(settings.path_to_stedgeai) or "portable_c" not in tool_entries():
             raise
         return "portable_c", "no ST Edge AI Core on this computer and tools.stedgeai.on_cloud is not True"
-    return "stedgeai", f"{executable}, found by {found_by}"
+    return "stedgeai", f"{executable.name} found by {found_by}"

@@ -98,3 +98,24 @@ def test_bad_input(run, tmp_path, overrides, code, message):
     assert message in " ".join(text.split())
     assert "Traceback" not in text
     assert summary is None or summary["benchmarks"] == []
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_fit_stops_the_chain_before_training(run, tmp_path):
+    pytest.importorskip("reidfw_backbones")
+    pytest.importorskip("reidfw_dataset_readers")
+    write_stedgeai(tmp_path / "stedgeai")
+    (tmp_path / "bench.yaml").unlink()
+    assert CliRunner().invoke(app, ["init", "-o", "bench.yaml"]).exit_code == 0
+    outcome, summary = run(
+        "operation_mode=chain_tqeb",
+        "model.model_name=mobilenetv2_a100",
+        "model.input_shape=(64,64,3)",
+        "benchmarking.board=NUCLEO-F401RE",
+        "tools.stedgeai.path_to_stedgeai=stedgeai",
+        "hydra.run.dir=out",
+    )
+    assert outcome.exit_code == 3, outcome.output
+    assert "does not fit NUCLEO-F401RE: weights of 2,205.1 KiB" in " ".join(outcome.output.split())
+    assert summary is None
+    assert not (tmp_path / "out").exists()

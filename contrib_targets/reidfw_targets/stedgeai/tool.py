@@ -43,7 +43,7 @@ class StEdgeAi(BoardTool):
             )
         found = self._installation()
         warning = f" (warning: {found.warning})" if found.warning else ""
-        return f"{found.label}, {found.executable}, found by {found.found_by}{warning}"
+        return f"{found.label}, {found.executable}{warning}"
 
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates C code for the board and reads the reports; see :meth:`BoardTool.benchmark`."""
