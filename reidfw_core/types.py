@@ -251,6 +251,48 @@ class BenchmarkReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationSettings:
+    """What is compiled into the application on a board.
+
+    Attributes:
+        max_object_detect: most people kept from the detector.
+        max_object_tracking: most identities tracked.
+        score_threshold: largest cosine distance that counts as the same identity.
+        threshold_origin: where that comes from, for people.
+        lost_time_in_ms: absence after which an identity is forgotten, in milliseconds.
+        start_tracking_conf_threshold: detector confidence that opens a new identity, 0 to 1.
+        aspect_ratio: how images get the model's size: ``fit``, ``crop``, ``padding`` or ``full_screen``.
+        color_mode: the colours of the image.
+    """
+
+    max_object_detect: int
+    max_object_tracking: int
+    score_threshold: float
+    threshold_origin: str
+    lost_time_in_ms: int
+    start_tracking_conf_threshold: float
+    aspect_ratio: str = "fit"
+    color_mode: ColorMode = "rgb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """A program that a run would start.
+
+    Attributes:
+        title: what for, for people.
+        argv: the program and its arguments.
+        cwd: the folder it runs in; None for any.
+        note: what to know about it, None for nothing.
+    """
+
+    title: str
+    argv: tuple[str, ...]
+    cwd: Path | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentReport:
     """What a deployment did: where the firmware lies, and what the user has to do now."""
 

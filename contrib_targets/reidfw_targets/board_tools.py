@@ -127,3 +127,27 @@ def make_tool(name: str, settings: ToolSettings, options: Mapping[str, Any]) -> 
     except ValidationError as cause:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in cause.errors())
         raise ValueError(f"tool_options of '{name}': {faults}") from cause
+
+
+def automatic_tool(board: BoardFacts, settings: ToolSettings) -> tuple[str, str]:
+    """The tool for ``tool: auto``, and why. What the user names and is unusable is an error, never another tool.
+
+    Raises:
+        ToolNotFound: there is none, with what to do.
+    """
+    from reidfw_targets.stedgeai.executable import find_executable, is_named
+
+    if settings.on_cloud:
+        return "stedgeai_cloud", "tools.stedgeai.on_cloud: True"
+    if board.linux:
+        raise ToolNotFound(
+            f"{board.name} runs Linux; only ST's developer cloud measures it",
+            hint="Set tools.stedgeai.on_cloud: True.",
+        )
+    try:
+        executable, found_by = find_executable(settings.path_to_stedgeai)
+    except ToolNotFound:
+        if is_named(settings.path_to_stedgeai) or "portable_c" not in tool_entries():
+            raise
+        return "portable_c", "no ST Edge AI Core on this computer and tools.stedgeai.on_cloud is not True"
+    return "stedgeai", f"{executable}, found by {found_by}"

@@ -1,15 +1,32 @@
-"""The STM32 boards: one entry point for each, facts from one table.
-
-A board of this version describes itself; measuring on it and deploying to it are not among its abilities yet, and
-the core reads that from the hooks it implements.
-"""
+"""The STM32 boards: one entry point for each, facts from one table."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
-from reidfw_core.api import Component, ModelFormat, Target, TargetInfo, hookimpl, variant
+from pydantic import Field, model_validator
+
+from reidfw_core.api import (
+    BenchmarkReport,
+    Component,
+    ComponentParams,
+    ModelFile,
+    ModelFormat,
+    ReidfwError,
+    Target,
+    TargetInfo,
+    ToolNotFound,
+    hookimpl,
+    variant,
+)
+from reidfw_targets.board_tools import AUTO, BoardTool, Optimization, ToolSettings, automatic_tool, make_tool
+from reidfw_targets.deployment.board import DEPLOY, Deployable
 from reidfw_targets.facts import BOARDS, BoardFacts
+
+logger = logging.getLogger(__name__)
 
 
 class Stm32Board(Target):
@@ -22,16 +39,104 @@ class Stm32Board(Target):
     accepts = frozenset(ModelFormat(container) for container in ("keras", "tflite", "onnx"))
     facts: ClassVar[BoardFacts]
 
+    class Params(ComponentParams):
+        """What measures, from ``benchmarking``, and where it is, from ``tools.stedgeai``."""
+
+        tool: str = Field(
+            AUTO,
+            description="What measures: stedgeai, stedgeai_cloud, another installed board tool, or auto: the cloud with "
+            "tools.stedgeai.on_cloud, else a local stedgeai where there is one, else portable_c",
+        )
+        tool_options: dict[str, Any] = Field(default_factory=dict, description="Options of that tool")
+        optimization: Optimization = Field("balanced", description="What generated C code is optimised for")
+        on_cloud: bool = Field(False, description="Use ST's developer cloud")
+        path_to_stedgeai: Path | None = Field(
+            None, description="The stedgeai executable or its installation's folder; None looks for it"
+        )
+        version: str | None = Field(None, description="Version that the cloud shall use; None takes its latest")
+
+        @model_validator(mode="after")
+        def _known_tool(self) -> Stm32Board.Params:
+            if self.tool != AUTO:
+                try:
+                    make_tool(self.tool, self.settings, self.tool_options)
+                except ToolNotFound as cause:
+                    raise ValueError(f"{cause.message}. {cause.hint or ''}".rstrip()) from cause
+            return self
+
+        @property
+        def settings(self) -> ToolSettings:
+            """What tools take from it."""
+            return ToolSettings(
+                optimization=self.optimization,
+                on_cloud=self.on_cloud,
+                path_to_stedgeai=self.path_to_stedgeai,
+                version=self.version,
+            )
+
     @hookimpl
     def describe_target(self) -> TargetInfo:
         """Processor and memory of the board."""
         return self.facts.info
 
+    @hookimpl
+    def describe_abilities(self) -> Mapping[str, str]:
+        """What would measure here and now; starts no program."""
+        try:
+            name, why = automatic_tool(self.facts, self.params.settings)
+        except ReidfwError as cause:
+            return {"benchmark_model": f"no: {cause.message}"}
+        return {"benchmark_model": f"{name} ({why})"}
+
+    @hookimpl
+    def probe_target(self, ability: str) -> str:
+        """Looks whether the tool can measure for this board; see the hook's contract."""
+        tool, why = self._tool()
+        return f"{ability.partition('_')[0]} with {tool.name} ({why}): {tool.find(self.facts)}"
+
+    @hookimpl
+    def benchmark_model(self, model: ModelFile, workdir: Path) -> BenchmarkReport:
+        """Measures with the chosen tool; see the hook's contract."""
+        tool, why = self._tool()
+        logger.info("%s is measured with %s (%s)", self.facts.name, tool.name, why)
+        return tool.benchmark(self.facts, model, workdir)
+
+    def _tool(self) -> tuple[BoardTool, str]:
+        """The tool, and why this one.
+
+        Raises:
+            ToolNotFound: there is none, or it does not take the options.
+        """
+        name, why = self.params.tool, "benchmarking.tool"
+        if name == AUTO:
+            name, why = automatic_tool(self.facts, self.params.settings)
+        try:
+            return make_tool(name, self.params.settings, self.params.tool_options), why
+        except ValueError as cause:
+            raise ToolNotFound(str(cause)) from cause
+
+
+class DeployableBoard(Deployable, Stm32Board):
+    """An STM32 board that applications can be built for and written to."""
+
+    class Params(Deployable.Params, Stm32Board.Params):
+        """What concerns deployment, and what concerns every board."""
+
+    @hookimpl
+    def probe_target(self, ability: str) -> str:
+        """Looks whether tools, C project and board are there; see the hook's contract."""
+        return self.probe_deployment() if ability == DEPLOY else super().probe_target(ability)
+
+
+_DEPLOYABLE = frozenset({"STM32N6", "STM32H7"})
+"""Series with an application by ST, or for which a C project of the user's own is built."""
+
 
 def _board(name: str, class_name: str) -> type[Component]:
     facts = BOARDS[name]
     npu = f", {facts.npu}" if facts.npu else ""
-    return variant(Stm32Board, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
+    base = DeployableBoard if facts.series in _DEPLOYABLE else Stm32Board
+    return variant(base, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
 
 
 BU585iIot02a = _board("B-U585I-IOT02A", "BU585iIot02a")

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reidfw_core.markers import hookspec
-from reidfw_core.types import BenchmarkReport, DeploymentReport, EmbeddingRunner, ModelFile, TargetInfo
+from reidfw_core.types import (
+    ApplicationSettings,
+    BenchmarkReport,
+    CommandLine,
+    DeploymentReport,
+    EmbeddingRunner,
+    ModelFile,
+    TargetInfo,
+)
 
 
 @hookspec(firstresult=True)
 def describe_target() -> TargetInfo | None:
     """Facts on the target; cheap, no connection to it."""
+
+
+@hookspec(firstresult=True)
+def describe_abilities() -> Mapping[str, str] | None:
+    """Optional: what the target can do here and now, for listings; starts no program, connects to nothing.
+
+    Returns:
+        One line by ability (the hook's name), for example the tool that was found.
+    """
 
 
 @hookspec(firstresult=True)
@@ -29,12 +47,13 @@ def probe_target(ability: str) -> str | None:
 
 
 @hookspec(firstresult=True)
-def open_runner(model: ModelFile, num_threads: int) -> EmbeddingRunner | None:
+def open_runner(model: ModelFile, num_threads: int, workdir: Path) -> EmbeddingRunner | None:
     """Optional: makes the target ready to compute embeddings (evaluation, prediction).
 
     Args:
         model: a model whose format the target ``accepts``.
         num_threads: threads that it may use.
+        workdir: folder for logs and generated files; a target that writes any makes it.
 
     Raises:
         DataError: the file is not a model of its format, or has no single image input and embedding output.
@@ -52,10 +71,31 @@ def benchmark_model(model: ModelFile, workdir: Path) -> BenchmarkReport | None:
 
 
 @hookspec(firstresult=True)
-def deploy_model(model: ModelFile, workdir: Path) -> DeploymentReport | None:
+def deploy_model(model: ModelFile, workdir: Path, app: ApplicationSettings) -> DeploymentReport | None:
     """Optional: builds the application with the model and writes it to the board.
 
     Args:
         model: a model whose format the target ``accepts``.
         workdir: existing folder for generated files and logs.
+        app: what is compiled into the application.
+
+    Raises:
+        DataError: the model or the C project is not what the board needs.
+        ToolNotFound, ToolFailed, BoardNotFound, DoesNotFit: the surroundings, with the cause; where something was
+            written to the board, the message says what state it is in.
+        KeyboardInterrupt: Ctrl-C; its text says what state the board is in.
+    """
+
+
+@hookspec(firstresult=True)
+def list_commands(ability: str, model: ModelFile, workdir: Path) -> Sequence[CommandLine] | None:
+    """Optional: tells which programs would be started, for ``reidfw run --dry-run``. Starts none of them.
+
+    Args:
+        ability: the hook that would be called.
+        model: the model, which may not exist yet.
+        workdir: the folder for generated files, which may not exist yet.
+
+    Returns:
+        The command lines in their order; what only the run itself can know stands in angle brackets.
     """
