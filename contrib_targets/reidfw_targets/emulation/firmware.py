@@ -22,9 +22,6 @@ from reidfw_targets.emulation.memory import (
 from reidfw_targets.emulation.toolchain import Compiler, core_options, find_compiler
 from reidfw_targets.facts import BoardFacts, MemoryRegion
 
-InputMode = Literal["resident", "rows"]
-"""How the image reaches the network: whole in memory, or row by row through a callback."""
-
 Machine = Literal["board", "qemu"]
 """Whose addresses the program is linked to: the board's own, or those of a board that QEMU imitates."""
 
@@ -49,7 +46,7 @@ class MemoryUse:
         text: instructions.
         rodata: constants: weights, tables.
         data: variables with an initial value (they take flash and RAM).
-        bss: variables without one, the arena among them; the image too where it is resident.
+        bss: variables without one, the arena above all.
     """
 
     text: int
@@ -79,7 +76,6 @@ class Firmware:
         compiler: name and version of the compiler.
         memory: which memory holds what.
         machine: whose addresses it is linked to.
-        input_mode: how the image reaches the network.
         trace: whether it hands out each row of each tensor.
         stack_bytes: what is reserved for the stack.
         program: sections and symbols.
@@ -91,7 +87,6 @@ class Firmware:
     compiler: str
     memory: MemoryPlan
     machine: Machine
-    input_mode: InputMode
     trace: bool
     stack_bytes: int
     program: Program
@@ -104,10 +99,8 @@ class Firmware:
             if name in totals:
                 totals[name] += size
         for symbol in self.program.symbols:
-            if symbol.of_harness and symbol.name != "reidfw_image" and symbol.section in totals:
+            if symbol.of_harness and symbol.section in totals:
                 totals[symbol.section] -= symbol.size_bytes
-        if self.input_mode == "rows":  # one row, the caller's
-            totals[".bss"] -= sum(s.size_bytes for s in self.program.symbols if s.name == "reidfw_image")
         return MemoryUse(text=totals[".text"], rodata=totals[".rodata"], data=totals[".data"], bss=totals[".bss"])
 
 
@@ -116,7 +109,6 @@ def build_firmware(
     sources: Sequence[Path],
     workdir: Path,
     *,
-    input_mode: InputMode = "rows",
     trace: bool = False,
     machine: Machine = "board",
     defines: Sequence[str] = (),
@@ -131,7 +123,6 @@ def build_firmware(
         board: the board.
         sources: the generated C files; ``model.h`` lies beside them.
         workdir: folder for objects, linker script and program; it is made.
-        input_mode: through which function of the generated interface the image goes.
         trace: compile the trace in (``MODEL_TRACE``).
         machine: whose addresses to link to.
         defines: macros, ``NAME`` or ``NAME=VALUE``, for the generated files.
@@ -151,8 +142,6 @@ def build_firmware(
     macros = [f"-D{name}" for name in defines]
     if trace:
         macros.append("-DMODEL_TRACE")
-    if input_mode == "rows":
-        macros.append("-DREIDFW_INPUT_ROWS")
     if machine == "qemu":
         macros.append("-DREIDFW_CLOCK_SYSTICK")
     options = [*core_options(compiler, core), *_OPTIONS, *macros, f"-I{_SUPPORT}"]
@@ -173,7 +162,6 @@ def build_firmware(
         compiler=compiler.label,
         memory=plan,
         machine=machine,
-        input_mode=input_mode,
         trace=trace,
         stack_bytes=stack_bytes,
         program=read_program(path),

@@ -38,7 +38,7 @@ uint64_t reidfw_clock(void)
         wraps = reidfw_wraps;
         value = SYSTICK_VALUE;
     } while (wraps != reidfw_wraps);
-    return (uint64_t)wraps * TICKS + (TICKS - 1u - value);
+    return (uint64_t)wraps * TICKS + ((TICKS - value) & (TICKS - 1u)); /* it counts down, and 0 comes first */
 }
 
 void reidfw_clock_overflow(void)

@@ -26,10 +26,8 @@ static int32_t reidfw_input = -1;
 static int32_t reidfw_result = -1;
 static uint64_t reidfw_paused; /* what the harness itself took of the clock while the network ran */
 
-#if defined(REIDFW_INPUT_ROWS)
-static model_input_t reidfw_image[ROW_ELEMENTS] __attribute__((aligned(16)));
-#else
-static model_input_t reidfw_image[(uint32_t)MODEL_INPUT_HEIGHT * ROW_ELEMENTS] __attribute__((aligned(16)));
+#if !MODEL_INPUT_IS_RESIDENT
+static model_input_t reidfw_row[ROW_ELEMENTS] __attribute__((aligned(16)));
 #endif
 static model_output_t reidfw_embedding[MODEL_EMBEDDING_SIZE] __attribute__((aligned(16)));
 
@@ -73,31 +71,30 @@ void model_trace(int tensor, int row, const void *data, int bytes)
 }
 #endif
 
-#if defined(REIDFW_INPUT_ROWS)
+#if !MODEL_INPUT_IS_RESIDENT
 static const model_input_t *reidfw_next_row(void *user, int row)
 {
     const uint64_t before = reidfw_clock();
     (void)user;
     (void)row;
-    reidfw_read(reidfw_image, (uint32_t)sizeof reidfw_image);
+    reidfw_read(reidfw_row, (uint32_t)sizeof reidfw_row);
     reidfw_paused += reidfw_clock() - before;
-    return reidfw_image;
+    return reidfw_row;
 }
 #endif
 
 static void reidfw_run(uint32_t image)
 {
-#if !defined(REIDFW_INPUT_ROWS)
-    reidfw_read(reidfw_image, (uint32_t)sizeof reidfw_image);
+#if MODEL_INPUT_IS_RESIDENT
+    reidfw_read(model_image(), (uint32_t)MODEL_INPUT_HEIGHT * ROW_ELEMENTS * (uint32_t)sizeof(model_input_t));
 #endif
-    reidfw_paused = 0u;
-    reidfw_record(REIDFW_RECORD_START, image, 0u, reidfw_image, 0u, 0u);
+    reidfw_record(REIDFW_RECORD_START, image, 0u, &image, 0u, 0u);
     const uint64_t begin = reidfw_clock();
     reidfw_paused = begin;
-#if defined(REIDFW_INPUT_ROWS)
-    const int status = model_run_rows(reidfw_next_row, 0, reidfw_embedding);
+#if MODEL_INPUT_IS_RESIDENT
+    const int status = model_run_image(model_image(), reidfw_embedding);
 #else
-    const int status = model_run_image(reidfw_image, reidfw_embedding);
+    const int status = model_run_rows(reidfw_next_row, 0, reidfw_embedding);
 #endif
     const uint64_t end = reidfw_clock();
     reidfw_record(REIDFW_RECORD_EMBEDDING, image, (uint32_t)status, reidfw_embedding,

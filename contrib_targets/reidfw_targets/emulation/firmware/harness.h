@@ -1,7 +1,6 @@
 /* What start-up code, clock and harness share. Every name begins with reidfw_: the tools tell them from the model by it.
  *
  * Macros that the build sets:
- *   REIDFW_INPUT_ROWS        the image comes row by row through a callback; else it lies whole in memory
  *   REIDFW_CLOCK_SYSTICK     instructions are read from SysTick (QEMU, where a tick is a fixed number of them);
  *                            without it no clock is read (unicorn counts by itself)
  *   MODEL_TRACE              the model hands over each row of each tensor
