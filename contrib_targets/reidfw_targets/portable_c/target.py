@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from reidfw_core.api import DataError, EmbeddingRunner, ModelFile, ModelFormat, Target, TargetInfo, hookimpl
+from reidfw_core.api import (
+    DataError,
+    DeploymentReport,
+    EmbeddingRunner,
+    ModelFile,
+    ModelFormat,
+    Target,
+    TargetInfo,
+    ToolFailed,
+    hookimpl,
+)
 from reidfw_targets.images import checked_batch
 from reidfw_targets.portable_c.host import HostProgram, host_compiler
+
+if TYPE_CHECKING:
+    from reidfw_targets.portable_c.planner import InputMode
 
 
 class PortableCTarget(Target):
@@ -29,6 +43,47 @@ class PortableCTarget(Target):
     def probe_target(self, ability: str) -> str:  # noqa: ARG002 (the same for all)
         """Looks for a C compiler; see the hook's contract."""
         return f"C compiler: {' '.join(host_compiler())}"
+
+    @hookimpl
+    def compile_model(
+        self, model: ModelFile, output: Path, input_mode: str | None, ram_limit_kib: float | None, verify: int
+    ) -> DeploymentReport:
+        """Writes C99 that needs no library; see the hook's contract.
+
+        Raises:
+            DataError: the model is not one that the engine computes.
+            DoesNotFit: the arena is above the limit.
+            ToolNotFound: there is no C compiler to check the code with.
+            ToolFailed: the code computes other numbers than LiteRT's reference kernels.
+        """
+        from reidfw_targets.portable_c.compiling import check_on_host, compile_to
+
+        mode = cast("InputMode | None", input_mode)
+        compiled = compile_to(model.path, output, input_mode=mode, ram_limit_kib=ram_limit_kib)
+        plan, generated = compiled.plan, compiled.generated
+        details = {
+            "RAM arena": f"{plan.arena_bytes / 1024:.1f} KiB, "
+            + ("image included" if plan.input_mode == "resident" else "image row by row, not included"),
+            "RAM of the runtime": f"{generated.state_bytes} bytes",
+            "flash for constants": f"{generated.constant_bytes / 1024:.1f} KiB",
+            "MACs": f"{plan.network.macs / 1e6:.1f} million",
+            "operators": len(plan.network.operators),
+        }
+        if plan.network.notes:
+            details["notes"] = "; ".join(plan.network.notes)
+        if verify:
+            with tempfile.TemporaryDirectory(prefix="reidfw_portable_c_") as folder:
+                check = check_on_host(compiled, Path(folder), verify)
+            if check.different:
+                raise ToolFailed(
+                    "The code computes other numbers than LiteRT's reference kernels: " + "; ".join(check.different[:3]),
+                    argv=["portable_c"],
+                    code=None,
+                )
+            details["checked"] = f"{check.tensors} tensors of {check.images} image(s) equal LiteRT's reference kernels"
+        return DeploymentReport(
+            next_steps=("compile all .c files of the folder into the firmware; main.c is an example",), details=details
+        )
 
     @hookimpl
     def open_runner(self, model: ModelFile, num_threads: int) -> EmbeddingRunner:

@@ -28,7 +28,12 @@ static uint64_t reidfw_paused; /* what the harness itself took of the clock whil
 
 #if defined(REIDFW_INPUT_ROWS)
 static model_input_t reidfw_image[ROW_ELEMENTS] __attribute__((aligned(16)));
+#define REIDFW_IMAGE_BYTES ((uint32_t)sizeof reidfw_image)
+#elif MODEL_INPUT_IS_RESIDENT /* the arena has room for it */
+#define reidfw_image (model_image())
+#define REIDFW_IMAGE_BYTES ((uint32_t)MODEL_INPUT_HEIGHT * ROW_ELEMENTS)
 #else
+#define REIDFW_IMAGE_BYTES ((uint32_t)sizeof reidfw_image)
 static model_input_t reidfw_image[(uint32_t)MODEL_INPUT_HEIGHT * ROW_ELEMENTS] __attribute__((aligned(16)));
 #endif
 static model_output_t reidfw_embedding[MODEL_EMBEDDING_SIZE] __attribute__((aligned(16)));
@@ -79,7 +84,7 @@ static const model_input_t *reidfw_next_row(void *user, int row)
     const uint64_t before = reidfw_clock();
     (void)user;
     (void)row;
-    reidfw_read(reidfw_image, (uint32_t)sizeof reidfw_image);
+    reidfw_read(reidfw_image, REIDFW_IMAGE_BYTES);
     reidfw_paused += reidfw_clock() - before;
     return reidfw_image;
 }
@@ -88,7 +93,7 @@ static const model_input_t *reidfw_next_row(void *user, int row)
 static void reidfw_run(uint32_t image)
 {
 #if !defined(REIDFW_INPUT_ROWS)
-    reidfw_read(reidfw_image, (uint32_t)sizeof reidfw_image);
+    reidfw_read(reidfw_image, REIDFW_IMAGE_BYTES);
 #endif
     reidfw_paused = 0u;
     reidfw_record(REIDFW_RECORD_START, image, 0u, reidfw_image, 0u, 0u);
