@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reidfw_core.bus import Bus
+from reidfw_core.bus import HookBus
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
 from reidfw_core.cli.render import screen, shown_path
@@ -62,13 +62,13 @@ def compile_model(
         console.print(f"Next: {step}", soft_wrap=True, markup=False)
 
 
-def _compiler(asked: str | None) -> tuple[str, Component, Bus]:
+def _compiler(asked: str | None) -> tuple[str, Component, HookBus]:
     """The target that was asked for, or the first one that writes code."""
     catalog = Catalog()
     names = [asked] if asked else [entry.name for entry in catalog.entries("targets") if entry.status == "ok"]
     for name in names:
         component = catalog.load("targets", name)()
-        bus = Bus()
+        bus = HookBus()
         bus.add(component, name)
         if bus.supports(component, _HOOK):
             return name, component, bus
