@@ -14,6 +14,9 @@ from reidfw_targets.facts import BoardFacts
 
 KernelSet = Literal["dsp", "mve"]
 
+Machine = Literal["board", "qemu"]
+"""Whose addresses a program is linked to: the board's own, or those of a board that QEMU imitates."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuMachine:
@@ -51,6 +54,11 @@ class Core:
     kernels: KernelSet
     unicorn: str | None
     qemu: QemuMachine
+
+    @property
+    def machine(self) -> Machine:
+        """Whose addresses a program is linked to so that it can be run: the board's own, where unicorn has the core."""
+        return "board" if self.unicorn else "qemu"
 
 
 _MIB = 1024

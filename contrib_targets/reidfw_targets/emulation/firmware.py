@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from reidfw_core.api import DoesNotFit, ToolFailed, atomic_path
-from reidfw_targets.emulation.cores import Core, core_of
+from reidfw_targets.emulation.cores import Core, Machine, core_of
 from reidfw_targets.emulation.elf import Program, read_program
 from reidfw_targets.emulation.memory import (
     STACK_BYTES,
@@ -21,9 +20,6 @@ from reidfw_targets.emulation.memory import (
 )
 from reidfw_targets.emulation.toolchain import Compiler, core_options, find_compiler
 from reidfw_targets.facts import BoardFacts, MemoryRegion
-
-Machine = Literal["board", "qemu"]
-"""Whose addresses the program is linked to: the board's own, or those of a board that QEMU imitates."""
 
 _SUPPORT = Path(__file__).with_name("firmware")
 _HARNESS = ("startup.c", "clock.c", "harness.c")

@@ -25,7 +25,6 @@ from reidfw_targets.portable_c.network import (
     Pool,
     Reshape,
     Slice,
-    Softmax,
     Table,
     Tensor,
 )
@@ -415,11 +414,6 @@ int model_run_rows(model_row_fn next_row, void *user, model_output_t *embedding)
                 part = min(given.row_bytes, made.row_bytes)
                 steps = (0, 0) if same else (0, part) if made.height == 1 else (part, 0)
                 return "pc_reshape_step", self._structure("pc_reshape", (part, *steps))
-            case Softmax():
-                return "pc_softmax_row", self._structure(
-                    "pc_softmax",
-                    (operator.multiplier, operator.shift, operator.smallest_difference, width, channels),
-                )
             case L2Normalization():
                 return "pc_l2_normalization_row", self._structure(
                     "pc_l2_normalization", (width, channels, operator.zero_point)

@@ -253,20 +253,6 @@ class Reshape(Operator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Softmax(Operator):
-    """Softmax over the channels of each pixel.
-
-    Attributes:
-        multiplier, shift: factor of a difference to the largest element, to fixed point with 26 fraction bits.
-        smallest_difference: smaller (more negative) differences have no share.
-    """
-
-    multiplier: int
-    shift: int
-    smallest_difference: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class L2Normalization(Operator):
     """The channels of each pixel divided by their Euclidean length; the result's scale is 1/128."""
 

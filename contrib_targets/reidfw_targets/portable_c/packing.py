@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from reidfw_core.api import DataError
-from reidfw_targets.portable_c.network import Convolution, Depthwise, Mean, Network, Operator, Softmax
+from reidfw_targets.portable_c.network import Convolution, Depthwise, Mean, Network, Operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,8 +38,6 @@ class PlainPacking:
     name: ClassVar[str] = "plain"
     macro: ClassVar[str] = "PC_KERNELS_PLAIN"
     sources: ClassVar[tuple[str, ...]] = ("pc_plain.c",)
-    suffixes: ClassVar[dict[str, str]] = {}
-    """What the C names of kernels end in, by operator class, where it is not ``_row``."""
 
     def pack(self, operator: Convolution | Depthwise, network: Network) -> Packed:
         """The constants of one convolution."""
@@ -55,7 +53,7 @@ class PlainPacking:
     def scratch_bytes(self, operator: Operator, network: Network) -> int:
         """Working memory of one operator in bytes."""
         channels = network.tensors[operator.output].shape[2]
-        if isinstance(operator, Mean | Softmax):
+        if isinstance(operator, Mean):
             return 4 * channels
         return 0
 

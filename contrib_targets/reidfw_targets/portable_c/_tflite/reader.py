@@ -30,7 +30,6 @@ from reidfw_targets.portable_c.network import (
     Requantization,
     Reshape,
     Slice,
-    Softmax,
     Table,
     Tensor,
     Window,
@@ -778,25 +777,6 @@ class _Reader:
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}; one of the two must be one row")
         self._operators.append(Reshape(**facts))
 
-    def _softmax(self, operator: Any) -> None:
-        options = self._options(operator, schema.SoftmaxOptionsT)
-        source, given = self._computed(operator, 0)
-        target, made = self._output(operator)
-        if made.shape != given.shape or made.scale != 1 / 256 or made.zero_point != -128:
-            self._refuse_operator(operator, "has an output that is not int8 probabilities (scale 1/256, zero -128)")
-        beta = float(options.beta)
-        scaled = min(beta * float(np.float32(given.scale)) * (1 << 26), (1 << 31) - 1.0)
-        multiplier, shift = fp.quantize_multiplier(scaled)
-        radius = math.floor(31 * (1 << 26) / 2**shift)  # smaller differences have no share
-        self._operators.append(
-            Softmax(
-                **self._facts(operator, target, (Read(source),)),
-                multiplier=multiplier,
-                shift=shift,
-                smallest_difference=-radius,
-            )
-        )
-
     def _l2_normalization(self, operator: Any) -> None:
         source, given = self._computed(operator, 0)
         target, made = self._output(operator)
@@ -832,6 +812,5 @@ _READERS: dict[int, Callable[[_Reader, Any], None]] = {
     _OP.RESHAPE: _Reader._reshape,
     _OP.SQUEEZE: _Reader._reshape,
     _OP.EXPAND_DIMS: _Reader._reshape,
-    _OP.SOFTMAX: _Reader._softmax,
     _OP.L2_NORMALIZATION: _Reader._l2_normalization,
 }

@@ -251,12 +251,63 @@ void pc_reshape_step(const pc_call *call)
     }
 }
 
-void pc_l2_normalization_row(const pc_call *call)
+/* One over the square root of a number, as a multiplier and a shift to the right. */
+static int32_t inverse_square_root(int32_t number, int32_t *right)
 {
-    (void)call;
+    /* Newton's iteration in fixed point with 3 integer bits: x = x * (3 - number * x * x) / 2. */
+    const int32_t three_halves = (1 << 28) + (1 << 27);
+    int32_t value = number;
+    int32_t half;
+    int32_t x = 1 << 28;
+    int32_t i;
+
+    *right = 11;
+    if (value <= 1) {
+        *right = 0;
+        return INT32_MAX;
+    }
+    while (value >= (1 << 29)) {
+        value /= 4;
+        (*right)++;
+    }
+    while (value < (1 << 27)) {
+        value *= 4;
+        (*right)--;
+    }
+    half = (value >> 1) + (value & 1);
+    for (i = 0; i < 5; i++) {
+        int32_t square = pc_multiply_high(x, x);
+        int32_t cube = pc_multiply_high(square, x);  /* 9 integer bits */
+        int64_t wide = (int64_t)cube * 64;
+        int32_t cube3 = (int32_t)((wide > INT32_MAX) ? INT32_MAX : ((wide < INT32_MIN) ? INT32_MIN : wide));
+        int64_t next = ((int64_t)pc_multiply_high(three_halves, x) - pc_multiply_high(half, cube3)) * 8;
+        x = (int32_t)((next > INT32_MAX) ? INT32_MAX : ((next < INT32_MIN) ? INT32_MIN : next));
+    }
+    return pc_multiply_high(x, 1518500250);  /* the square root of 1/2 */
 }
 
-void pc_softmax_row(const pc_call *call)
+void pc_l2_normalization_row(const pc_call *call)
 {
-    (void)call;
+    const pc_l2_normalization *p = (const pc_l2_normalization *)call->parameters;
+    const int8_t *pixel = call->rows[0];
+    int8_t *output = call->output;
+    uint32_t x;
+    uint32_t c;
+
+    for (x = 0u; x < p->width; x++) {
+        int32_t sum = 0;
+        int32_t multiplier;
+        int32_t right;
+        for (c = 0u; c < p->channels; c++) {
+            int32_t value = pixel[c] - p->zero_point;
+            sum += value * value;
+        }
+        multiplier = inverse_square_root(sum, &right);
+        for (c = 0u; c < p->channels; c++) {
+            int32_t value = 128 * (pixel[c] - p->zero_point);
+            *output = (int8_t)pc_limited(pc_scaled(value, multiplier, -right), -128, 127);
+            output++;
+        }
+        pixel += p->channels;
+    }
 }

@@ -114,14 +114,6 @@ typedef struct {
 } pc_reshape;
 
 typedef struct {
-    int32_t multiplier;
-    int32_t shift;
-    int32_t smallest_difference;
-    uint16_t width;
-    uint16_t channels;
-} pc_softmax;
-
-typedef struct {
     uint16_t width;
     uint16_t channels;
     int16_t zero_point;
@@ -147,7 +139,6 @@ void pc_pad_row(const pc_call *call);
 void pc_join_row(const pc_call *call);
 void pc_slice_row(const pc_call *call);
 void pc_reshape_step(const pc_call *call);
-void pc_softmax_row(const pc_call *call);
 void pc_l2_normalization_row(const pc_call *call);
 void pc_image_row(const pc_call *call);
 
