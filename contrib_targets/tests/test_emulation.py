@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from reidfw_targets.emulation import toolchain as toolchain_module
 from reidfw_targets.emulation.cores import CORES, core_of
 from reidfw_targets.emulation.memory import linker_script, memory_plans, overflows
 from reidfw_targets.emulation.toolchain import find_compiler, find_host_compiler
+from reidfw_targets.emulation.unicorn_runner import emulate
 from reidfw_targets.facts import BOARDS
 from reidfw_targets.portable_c.compiling import compile_to, random_images
 from reidfw_targets.portable_c.host import HostProgram
+from reidfw_targets.portable_c.latency import calibrated_ratios
 
 from reidfw_core.api import DataError, DoesNotFit, ToolFailed, ToolNotFound
 
@@ -26,6 +29,8 @@ needs_qemu = pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason=
 F401, H747, H573, N6 = (
     BOARDS[name] for name in ("NUCLEO-F401RE", "STM32H747I-DISCO", "STM32H573I-DK", "STM32N6570-DK")
 )
+
+CYCLES = Path(__file__).parents[2] / "examples" / "cycles"
 
 HEADER = """
 #include <stdint.h>
@@ -288,3 +293,43 @@ def test_one_bit_of_one_weight_is_noticed(int8_file, host_tensors, tmp_path):
     firmware = build_firmware(F401, compiled.generated.sources, tmp_path / "t", trace=True)
     different, _ = different_rows(run_firmware(firmware, images, time_limit_s=120), tensors)
     assert different
+
+
+CYCLES_APPLICATION = """
+#include "cycles.h"
+#include "harness.h"
+#include "semihosting.h"
+static void print(const char *line) { (void)semihosting(SEMIHOSTING_WRITE0, line); }
+int reidfw_main(void)
+{
+    cycles_measure("NUCLEO-F401RE", 1234ul, 2, print);
+    return 0;
+}
+void reidfw_report_fault(const uint32_t *frame) { (void)frame; }
+void reidfw_exit(uint32_t status)
+{
+    const uintptr_t arguments[2] = {SEMIHOSTING_APPLICATION_EXIT, status};
+    for (;;) {
+        (void)semihosting(SEMIHOSTING_EXIT_EXTENDED, arguments);
+    }
+}
+"""
+
+
+def test_the_cycle_counting_example_prints_a_calibration_file(int8_file, tmp_path):
+    compiled = compile_to(int8_file.path, tmp_path / "c", input_mode="rows")
+    for name in ("cycles.c", "cycles.h"):
+        shutil.copy(CYCLES / name, compiled.generated.folder)
+    application = tmp_path / "application.c"
+    application.write_text(CYCLES_APPLICATION)
+    sources = [*compiled.generated.sources, compiled.generated.folder / "cycles.c"]
+    firmware = build_firmware(F401, sources, tmp_path / "f", application=application)
+    (tmp_path / "run").mkdir()
+    outcome = emulate(firmware, tmp_path / "run", time_limit_s=60, cycle_counter=True)  # an instruction is a cycle here
+    file = tmp_path / "cycles.csv"
+    file.write_text(str(outcome["text"]))
+    ratios = calibrated_ratios(file, "NUCLEO-F401RE")
+    harness = build_firmware(F401, compiled.generated.sources, tmp_path / "h")
+    counted = run_firmware(harness, random_images(compiled.network, 1)).instructions
+    assert len(ratios) == 2
+    assert ratios[0] * 1234 == pytest.approx(counted, rel=0.01)

@@ -22,7 +22,7 @@ from reidfw_targets.emulation.toolchain import Compiler, core_options, find_comp
 from reidfw_targets.facts import BoardFacts, MemoryRegion
 
 _SUPPORT = Path(__file__).with_name("firmware")
-_HARNESS = ("startup.c", "clock.c", "harness.c")
+_START = ("startup.c", "clock.c")
 _OPTIONS = (
     "-std=c99",
     "-O2",
@@ -110,6 +110,7 @@ def build_firmware(
     defines: Sequence[str] = (),
     stack_bytes: int = STACK_BYTES,
     compiler: Compiler | None = None,
+    application: Path = _SUPPORT / "harness.c",
 ) -> Firmware:
     """Compiles generated C for a board's processor and links it into the board's memory.
 
@@ -124,6 +125,7 @@ def build_firmware(
         defines: macros, ``NAME`` or ``NAME=VALUE``, for the generated files.
         stack_bytes: what to reserve for the stack.
         compiler: None finds one.
+        application: what runs the model; the harness defines what it must define.
 
     Raises:
         ToolNotFound: there is no compiler, or no package that reads its output.
@@ -143,7 +145,8 @@ def build_firmware(
     options = [*core_options(compiler, core), *_OPTIONS, *macros, f"-I{_SUPPORT}"]
     options += [f"-I{folder}" for folder in dict.fromkeys(source.resolve().parent for source in sources)]
     jobs = [(source.resolve(), tuple(options)) for source in sources]
-    jobs += [(_SUPPORT / name, tuple(options)) for name in _HARNESS]
+    jobs += [(_SUPPORT / name, tuple(options)) for name in _START]
+    jobs.append((application.resolve(), tuple(options)))
     jobs.append((_SUPPORT / "freestanding.c", (*options, *_no_builtins(compiler))))
     with ThreadPoolExecutor(max_workers=2) as pool:
         objects = list(pool.map(lambda job: _compile(compiler, *job, workdir), jobs))
