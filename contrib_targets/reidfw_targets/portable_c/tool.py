@@ -65,11 +65,11 @@ class PortableC(BoardTool):
 
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates, checks, builds, runs; writes ``portable_c_report.json`` and a table beside it."""
-        core_of(board)
+        kernels = "dsp" if core_of(board).kernels in ("dsp", "mve") else "plain"
         folder = workdir / "portable_c"
         limit = board.arena.size_kib - STACK_BYTES / 1024 - _ROOM_FOR_STATE_KIB
         mode = None if self.params.input == "auto" else self.params.input
-        compiled = compile_to(model.path, folder, input_mode=mode, ram_limit_kib=limit)
+        compiled = compile_to(model.path, folder, input_mode=mode, ram_limit_kib=limit, kernels=kernels)
         plan, generated = compiled.plan, compiled.generated
         measured: dict[str, Any] = {
             "ram_arena_kib": _kib(plan.arena_bytes),

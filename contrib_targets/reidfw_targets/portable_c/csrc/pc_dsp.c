@@ -46,7 +46,8 @@ static inline uint32_t load(const int8_t *bytes)
 }
 
 /* The result of one sum; the same roundings as pc_scaled. */
-static inline int8_t result_of(const pc_convolution *p, int32_t sum, int32_t multiplier, int32_t shift)
+static inline int8_t result_of(int32_t sum, int32_t multiplier, int32_t shift, int32_t zero_point, int32_t low,
+                               int32_t high)
 {
     int32_t value;
     int32_t left = (shift > 0) ? (shift + 1) : 1;
@@ -55,8 +56,11 @@ static inline int8_t result_of(const pc_convolution *p, int32_t sum, int32_t mul
     if (shift < 0) {
         value = (value + (value >> 31) + ((int32_t)1 << (-shift - 1))) >> -shift;
     }
-    return (int8_t)pc_limited(value + p->output_zero_point, p->low, p->high);
+    return (int8_t)pc_limited(value + zero_point, low, high);
 }
+
+/* The same with what is constant in a kernel: local copies, as a store to the output might change the parameters. */
+#define RESULT(sum, multiplier, shift) result_of((sum), (multiplier), (shift), zero_point, low, high)
 
 /* Spreads 4 * words bytes to 16 bits: a word of the even and a word of the odd bytes, every other pair of words. */
 static void spread(const int8_t *bytes, uint32_t *to, uint32_t words)
@@ -108,6 +112,12 @@ void pc_convolution_row(const pc_call *call)
     int8_t *room = (int8_t *)(spread_out + (4u * words));
     const uint32_t *end = spread_out + (4u * words);
     const uint32_t channels = p->output_channels;
+    const int32_t zero_point = p->output_zero_point;
+    const int32_t low = p->low;
+    const int32_t high = p->high;
+    const int32_t *const bias = p->bias;
+    const int32_t *const multipliers = p->multipliers;
+    const int8_t *const shifts = p->shifts;
     uint32_t x;
 
     for (x = 0u; x < p->output_width; x += 2u) {
@@ -121,8 +131,8 @@ void pc_convolution_row(const pc_call *call)
             const int pair = (o + 1u) < channels;
             const uint32_t other = pair ? (o + 1u) : o;
             const uint32_t *values = spread_out;
-            int32_t s00 = p->bias[o];
-            int32_t s01 = p->bias[other];
+            int32_t s00 = bias[o];
+            int32_t s01 = bias[other];
             int32_t s10 = s00;
             int32_t s11 = s01;
             uint32_t w0, w1, a0, a1, t, u;
@@ -150,14 +160,14 @@ void pc_convolution_row(const pc_call *call)
                   [t] "=&r"(t), [u] "=&r"(u)
                 : [end] "r"(end)
                 : "cc", "memory");
-            output[o] = result_of(p, s00, p->multipliers[o], p->shifts[o]);
+            output[o] = RESULT(s00, multipliers[o], shifts[o]);
             if (pair) {
-                output[o + 1u] = result_of(p, s01, p->multipliers[o + 1u], p->shifts[o + 1u]);
+                output[o + 1u] = RESULT(s01, multipliers[o + 1u], shifts[o + 1u]);
             }
             if (two) {
-                output[channels + o] = result_of(p, s10, p->multipliers[o], p->shifts[o]);
+                output[channels + o] = RESULT(s10, multipliers[o], shifts[o]);
                 if (pair) {
-                    output[channels + o + 1u] = result_of(p, s11, p->multipliers[o + 1u], p->shifts[o + 1u]);
+                    output[channels + o + 1u] = RESULT(s11, multipliers[o + 1u], shifts[o + 1u]);
                 }
             }
         }
@@ -183,14 +193,23 @@ void pc_depthwise_row(const pc_call *call)
     const pc_convolution *p = (const pc_convolution *)call->parameters;
     const int32_t channels = p->input_channels;
     const int8_t *weights = (const int8_t *)p->weights;
+    const int32_t zero_point = p->output_zero_point;
+    const int32_t low = p->low;
+    const int32_t high = p->high;
+    const int32_t *const bias = p->bias;
+    const int32_t *const multipliers = p->multipliers;
+    const int8_t *const shifts = p->shifts;
+    const int32_t kernel_height = p->kernel_height;
     const uint32_t padding = (uint32_t)(uint8_t)p->input_zero_point * 0x01010101u;
+    const int8_t *const *rows = call->rows;
+    const int square = (p->kernel_height == 3u) && (p->kernel_width == 3u);
     int whole = 1;
     int32_t x;
     int32_t c;
     int32_t ky;
     int32_t kx;
 
-    for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
+    for (ky = 0; ky < kernel_height; ky++) {
         whole = whole && (call->rows[ky] != NULL);
     }
     for (x = 0; x < (int32_t)p->output_width; x++) {
@@ -198,13 +217,29 @@ void pc_depthwise_row(const pc_call *call)
         const int inside = whole && (from >= 0) && ((from + p->kernel_width) <= p->input_width);
         int8_t *output = call->output + (x * channels);
         for (c = 0; (c + 4) <= channels; c += 4) {
-            int32_t s0 = p->bias[c];
-            int32_t s1 = p->bias[c + 1];
-            int32_t s2 = p->bias[c + 2];
-            int32_t s3 = p->bias[c + 3];
+            int32_t s0 = bias[c];
+            int32_t s1 = bias[c + 1];
+            int32_t s2 = bias[c + 2];
+            int32_t s3 = bias[c + 3];
             const int8_t *weight = weights + c;
-            if (inside && (p->kernel_width == 3u)) {
-                for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
+            if (inside && square) {
+                const int32_t place = (from * channels) + c;
+                const int8_t *one = rows[0] + place;
+                const int8_t *two = rows[1] + place;
+                const int8_t *three = rows[2] + place;
+                TAP(load(one), weight);
+                TAP(load(one + channels), weight + channels);
+                TAP(load(one + (2 * channels)), weight + (2 * channels));
+                weight += 3 * channels;
+                TAP(load(two), weight);
+                TAP(load(two + channels), weight + channels);
+                TAP(load(two + (2 * channels)), weight + (2 * channels));
+                weight += 3 * channels;
+                TAP(load(three), weight);
+                TAP(load(three + channels), weight + channels);
+                TAP(load(three + (2 * channels)), weight + (2 * channels));
+            } else if (inside && (p->kernel_width == 3u)) {
+                for (ky = 0; ky < kernel_height; ky++) {
                     const int8_t *pixel = call->rows[ky] + (from * channels) + c;
                     TAP(load(pixel), weight);
                     TAP(load(pixel + channels), weight + channels);
@@ -212,7 +247,7 @@ void pc_depthwise_row(const pc_call *call)
                     weight += 3 * channels;
                 }
             } else {
-                for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
+                for (ky = 0; ky < kernel_height; ky++) {
                     for (kx = from; kx < (from + p->kernel_width); kx++) {
                         int there = (call->rows[ky] != NULL) && (kx >= 0) && (kx < (int32_t)p->input_width);
                         TAP(there ? load(call->rows[ky] + (kx * channels) + c) : padding, weight);
@@ -220,22 +255,22 @@ void pc_depthwise_row(const pc_call *call)
                     }
                 }
             }
-            output[c] = result_of(p, s0, p->multipliers[c], p->shifts[c]);
-            output[c + 1] = result_of(p, s1, p->multipliers[c + 1], p->shifts[c + 1]);
-            output[c + 2] = result_of(p, s2, p->multipliers[c + 2], p->shifts[c + 2]);
-            output[c + 3] = result_of(p, s3, p->multipliers[c + 3], p->shifts[c + 3]);
+            output[c] = RESULT(s0, multipliers[c], shifts[c]);
+            output[c + 1] = RESULT(s1, multipliers[c + 1], shifts[c + 1]);
+            output[c + 2] = RESULT(s2, multipliers[c + 2], shifts[c + 2]);
+            output[c + 3] = RESULT(s3, multipliers[c + 3], shifts[c + 3]);
         }
         for (; c < channels; c++) {
-            int32_t sum = p->bias[c];
+            int32_t sum = bias[c];
             const int8_t *weight = weights + c;
-            for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
+            for (ky = 0; ky < kernel_height; ky++) {
                 for (kx = from; kx < (from + p->kernel_width); kx++) {
                     int there = (call->rows[ky] != NULL) && (kx >= 0) && (kx < (int32_t)p->input_width);
                     sum += *weight * (there ? call->rows[ky][(kx * channels) + c] : (int32_t)p->input_zero_point);
                     weight += channels;
                 }
             }
-            output[c] = result_of(p, sum, p->multipliers[c], p->shifts[c]);
+            output[c] = RESULT(sum, multipliers[c], shifts[c]);
         }
     }
 }
