@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from reidfw_targets.portable_c.host import HostProgram
 from reidfw_targets.portable_c.network import Network
 from reidfw_targets.portable_c.packing import PACKINGS, PlainPacking
 from reidfw_targets.portable_c.planner import InputMode, Plan, plan_memory
+
+if TYPE_CHECKING:
+    from reidfw_targets.portable_c._tflite.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +133,7 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
     different = []
     for number, image in enumerate(random_images(compiled.network, num_images)):
         program.run(image)
-        reference.run(image if reference.takes_integers else _real(compiled.network, image))
+        reference.run(_as_given(reference, compiled.network, image))
         different += [
             f"image {number}, {one.name}: {one.elements} of {one.total} elements, by up to {one.largest}"
             for one in reference.differences(program.tensors())
@@ -137,8 +141,18 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
     return Check(images=num_images, tensors=len(program.tensors()), different=tuple(different))
 
 
-def _real(network: Network, image: np.ndarray) -> np.ndarray:
-    """What the integers of an image stand for, float32; the model's own quantization gives the integers back."""
+def reference_output(compiled: Compiled, image: np.ndarray) -> np.ndarray:
+    """What LiteRT's reference kernels make of an image in the model's integers: (D,), float where the file's output is."""
+    from reidfw_targets.portable_c._tflite.reference import Reference
+
+    reference = Reference(compiled.content)
+    return reference.run(_as_given(reference, compiled.network, image))
+
+
+def _as_given(reference: Reference, network: Network, image: np.ndarray) -> np.ndarray:
+    """The image as the file takes it: where that is float, what its integers stand for, float32."""
+    if reference.takes_integers:
+        return image
     tensor = network.tensors[network.image]
     return ((image.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)).astype(np.float32)
 

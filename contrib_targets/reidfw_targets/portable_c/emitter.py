@@ -163,9 +163,7 @@ class _Emitter:
             if resident
             else ""
         )
-        how = (
-            "the whole image lies in the arena" if resident else "rows of the image are taken when they are needed"
-        )
+        how = "the whole image lies in the arena" if resident else "rows of the image are taken when they are needed"
         return f"""#ifndef MODEL_H
 #define MODEL_H
 

@@ -201,12 +201,15 @@ class _Graph:
             if any(o.read is not None and operator.reads[o.read].tensor == read.tensor for o in others):
                 return True if len(self.consumers[read.tensor]) == 2 else False
         # whoever else reads it must have read all of it before this operator can begin
-        return all(
-            other == number
-            or (self.whole[other] and bool(self._ancestors[number] >> other & 1))
-            or (given.height == 1 and bool(self._ancestors[number] >> other & 1) and self.steps[other] == 1)
-            for other, _ in self.consumers[read.tensor]
-        ) and read.tensor != self.network.embedding
+        return (
+            all(
+                other == number
+                or (self.whole[other] and bool(self._ancestors[number] >> other & 1))
+                or (given.height == 1 and bool(self._ancestors[number] >> other & 1) and self.steps[other] == 1)
+                for other, _ in self.consumers[read.tensor]
+            )
+            and read.tensor != self.network.embedding
+        )
 
     def group_bytes(self, group: int, rows: int) -> int:
         """Size of a group's storage with room for so many rows."""
@@ -346,9 +349,7 @@ def _segments(graph: _Graph, *, diagonal_weight: float) -> list[Segment]:
     return segments[::-1]
 
 
-def _segment_bytes(
-    graph: _Graph, schedule: _Schedule, start: int, last: int
-) -> Iterator[tuple[int, tuple[int, int]]]:
+def _segment_bytes(graph: _Graph, schedule: _Schedule, start: int, last: int) -> Iterator[tuple[int, tuple[int, int]]]:
     """For each possible first operator: bytes of a segment to ``last``, and what diagonal overlap saves of them."""
     spans = []
     for group, members in enumerate(graph.groups):
@@ -479,7 +480,7 @@ def _pack(storages: list[_Storage], schedule: _Schedule) -> int:
     generator = random.Random(0)  # noqa: S311 (no secret; the same plan every time)
     orders = [
         sorted(range(count), key=lambda k: (-storages[k].size, storages[k].born)),
-        sorted(range(count), key=lambda k: (-storages[k].size * (storages[k].dead - storages[k].born + 1))),
+        sorted(range(count), key=lambda k: -storages[k].size * (storages[k].dead - storages[k].born + 1)),
         sorted(range(count), key=lambda k: (storages[k].born, -storages[k].size)),
         sorted(range(count), key=lambda k: (-storages[k].dead, -storages[k].size)),
     ]
@@ -532,9 +533,7 @@ def _gaps(storages: Sequence[_Storage], schedule: _Schedule) -> list[dict[int, t
     return gaps
 
 
-def _place(
-    storages: Sequence[_Storage], order: Sequence[int], gaps: Sequence[dict[int, tuple[int, int]]]
-) -> list[int]:
+def _place(storages: Sequence[_Storage], order: Sequence[int], gaps: Sequence[dict[int, tuple[int, int]]]) -> list[int]:
     offsets = [-1] * len(storages)
     for number in order:
         forbidden = sorted(
@@ -562,4 +561,3 @@ def _lower_bound(storages: Sequence[_Storage]) -> int:
         now += change
         most = max(most, now)
     return most
-

@@ -82,7 +82,8 @@ class PortableCTarget(Target):
                 check = check_on_host(compiled, Path(folder), verify)
             if check.different:
                 raise ToolFailed(
-                    "The code computes other numbers than LiteRT's reference kernels: " + "; ".join(check.different[:3]),
+                    "The code computes other numbers than LiteRT's reference kernels: "
+                    + "; ".join(check.different[:3]),
                     argv=["portable_c"],
                     code=None,
                 )

@@ -362,9 +362,7 @@ class _Reader:
         if len(scales) == 1:
             multipliers, shifts = np.repeat(multipliers, channels), np.repeat(shifts, channels)
         low, high = self._limits(operator, activation, made)
-        return Requantization(
-            multipliers=multipliers, shifts=shifts, zero_point=made.zero_point, low=low, high=high
-        )
+        return Requantization(multipliers=multipliers, shifts=shifts, zero_point=made.zero_point, low=low, high=high)
 
     def _bias(self, operator: Any, channels: int) -> np.ndarray:
         if len(operator.inputs) < 3 or int(operator.inputs[2]) < 0:
@@ -402,9 +400,7 @@ class _Reader:
             self._refuse_operator(operator, f"makes {made.shape[2]} channels with {weights.shape[0]} filters")
         self._operators.append(
             Convolution(
-                **self._facts(
-                    operator, target, (Read(source, window.stride[0], window.kernel[0], window.pad_top),)
-                ),
+                **self._facts(operator, target, (Read(source, window.stride[0], window.kernel[0], window.pad_top),)),
                 macs=made.shape[0] * made.shape[1] * weights.size,
                 window=window,
                 weights=weights,
@@ -436,9 +432,7 @@ class _Reader:
         window = self._window(operator, options, (weights.shape[1], weights.shape[2]), given, made)
         self._operators.append(
             Depthwise(
-                **self._facts(
-                    operator, target, (Read(source, window.stride[0], window.kernel[0], window.pad_top),)
-                ),
+                **self._facts(operator, target, (Read(source, window.stride[0], window.kernel[0], window.pad_top),)),
                 macs=made.shape[0] * made.shape[1] * weights.size,
                 window=window,
                 weights=weights[0],
@@ -507,9 +501,7 @@ class _Reader:
         low, high = self._limits(operator, options.fusedActivationFunction, made)
         self._operators.append(
             Pool(
-                **self._facts(
-                    operator, target, (Read(source, window.stride[0], window.kernel[0], window.pad_top),)
-                ),
+                **self._facts(operator, target, (Read(source, window.stride[0], window.kernel[0], window.pad_top),)),
                 window=window,
                 average=self._code(operator) == _OP.AVERAGE_POOL_2D,
                 low=low,
@@ -746,7 +738,11 @@ class _Reader:
             starts.append((first, last - first))
         target, made = self._output(operator)
         (top, height), (left, width), (channel, channels) = ([(0, 1)] * 3 + starts[1:])[-3:]
-        if len(dimensions) < 2 or made.shape[0] not in (1, height) or math.prod(made.shape) != height * width * channels:
+        if (
+            len(dimensions) < 2
+            or made.shape[0] not in (1, height)
+            or math.prod(made.shape) != height * width * channels
+        ):
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}")
         if made.height != height:
             self._refuse_operator(operator, "drops the dimension of rows")
