@@ -260,8 +260,7 @@ def host_tensors(int8_file, tmp_path_factory):
 def test_every_tensor_of_a_network_is_exact_on_every_core(board, machine, int8_file, host_tensors, tmp_path):
     images, embedding, tensors = host_tensors
     mode = "resident" if machine == "board" else "rows"
-    kernels = "mve" if core_of(board).kernels == "mve" else "plain"
-    compiled = compile_to(int8_file.path, tmp_path / "c", input_mode=mode, kernels=kernels)
+    compiled = compile_to(int8_file.path, tmp_path / "c", input_mode=mode, kernels=core_of(board).kernels)
     traced = build_firmware(board, compiled.generated.sources, tmp_path / "t", machine=machine, trace=True)
     run = run_firmware(traced, images, time_limit_s=120)
     assert (run.embeddings[0].view(embedding.dtype) == embedding).all()

@@ -321,6 +321,9 @@ def compile_command(
         str | None, typer.Option("--input", help="resident: image in RAM as a whole; rows: row by row.")
     ] = None,
     ram_limit: Annotated[float | None, typer.Option(help="Most working memory in KiB.", min=1)] = None,
+    kernels: Annotated[
+        str, typer.Option(help="plain: any processor; dsp: processors with DSP instructions.")
+    ] = "plain",
     verify: Annotated[int, typer.Option(help="Images whose every tensor is compared.", min=0, max=64)] = 1,
     debug: Debug = False,
 ) -> None:
@@ -329,7 +332,13 @@ def compile_command(
 
     with reporting_errors(debug):
         command.compile_model(
-            model, output, target=target, input_mode=input_mode, ram_limit_kib=ram_limit, verify=verify
+            model,
+            output,
+            target=target,
+            input_mode=input_mode,
+            ram_limit_kib=ram_limit,
+            kernels=kernels,
+            verify=verify,
         )
 
 

@@ -17,7 +17,14 @@ _INPUT_MODES = ("resident", "rows")
 
 
 def compile_model(
-    model: Path, output: Path, *, target: str | None, input_mode: str | None, ram_limit_kib: float | None, verify: int
+    model: Path,
+    output: Path,
+    *,
+    target: str | None,
+    input_mode: str | None,
+    ram_limit_kib: float | None,
+    kernels: str,
+    verify: int,
 ) -> None:
     """Writes a model as code with the target that can; see the hook ``compile_model`` for the arguments.
 
@@ -52,6 +59,7 @@ def compile_model(
             output=folder,
             input_mode=input_mode,
             ram_limit_kib=ram_limit_kib,
+            kernels=kernels,
             verify=verify,
         )
     console = screen()

@@ -103,7 +103,7 @@ def list_commands(ability: str, model: ModelFile, workdir: Path) -> Sequence[Com
 
 @hookspec(firstresult=True)
 def compile_model(
-    model: ModelFile, output: Path, input_mode: str | None, ram_limit_kib: float | None, verify: int
+    model: ModelFile, output: Path, input_mode: str | None, ram_limit_kib: float | None, kernels: str, verify: int
 ) -> DeploymentReport | None:
     """Optional: writes a model as source code that can be built into any firmware.
 
@@ -112,6 +112,7 @@ def compile_model(
         output: folder for the code; it exists.
         input_mode: ``resident`` for the whole image in memory, ``rows`` for one row after another, None for either.
         ram_limit_kib: the most working memory in KiB, None for no limit.
+        kernels: which implementation of the heavy operators; ``plain`` runs everywhere.
         verify: with how many images the code is compared with the model.
 
     Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from reidfw_targets.portable_c.host import HostProgram
 from reidfw_targets.portable_c.network import Network
 from reidfw_targets.portable_c.packing import PACKINGS, PlainPacking
 from reidfw_targets.portable_c.planner import InputMode, Plan, plan_memory
+
+if TYPE_CHECKING:
+    from reidfw_targets.portable_c._tflite.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,8 @@ def compile_to(
     kernels: str = "plain",
 ) -> Compiled:
     """Writes a model as C code into a folder, which is made; see :func:`planned` for arguments and errors."""
+    if kernels not in PACKINGS:
+        raise DataError(f"There are no kernels '{kernels}'; there are {', '.join(PACKINGS)}")
     packing = PACKINGS[kernels]
     plan, content = planned(path, input_mode, ram_limit_kib, packing)
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +115,7 @@ def compile_to(
 
 
 def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
-    """Computes seeded random images with the code and with LiteRT's reference kernels, and compares every tensor.
+    """Computes seeded random images with the code in plain C and with LiteRT's reference kernels, and compares every tensor.
 
     Raises:
         ToolNotFound: there is no C compiler for this computer.
@@ -117,17 +123,38 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
     """
     from reidfw_targets.portable_c._tflite.reference import Reference
 
-    program = HostProgram(compiled.generated, compiled.network, workdir, trace=True)
+    generated = compiled.generated
+    if generated.kernels != "plain":  # this computer has other instructions; the plan needs no more memory
+        folder = workdir / "plain"
+        folder.mkdir(exist_ok=True)
+        generated = write_program(compiled.plan, PACKINGS["plain"], compiled.content, folder)
+    program = HostProgram(generated, compiled.network, workdir, trace=True)
     reference = Reference(compiled.content)
     different = []
     for number, image in enumerate(random_images(compiled.network, num_images)):
         program.run(image)
-        reference.run(image)
+        reference.run(_as_given(reference, compiled.network, image))
         different += [
             f"image {number}, {one.name}: {one.elements} of {one.total} elements, by up to {one.largest}"
             for one in reference.differences(program.tensors())
         ]
     return Check(images=num_images, tensors=len(program.tensors()), different=tuple(different))
+
+
+def reference_output(compiled: Compiled, image: np.ndarray) -> np.ndarray:
+    """What LiteRT's reference kernels make of an image in the model's integers: (D,), float where the file's output is."""
+    from reidfw_targets.portable_c._tflite.reference import Reference
+
+    reference = Reference(compiled.content)
+    return reference.run(_as_given(reference, compiled.network, image))
+
+
+def _as_given(reference: Reference, network: Network, image: np.ndarray) -> np.ndarray:
+    """The image as the file takes it: where that is float, what its integers stand for, float32."""
+    if reference.takes_integers:
+        return image
+    tensor = network.tensors[network.image]
+    return ((image.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)).astype(np.float32)
 
 
 def random_images(network: Network, count: int) -> np.ndarray:

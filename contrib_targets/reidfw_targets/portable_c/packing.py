@@ -136,5 +136,49 @@ def _rounded(count: int, step: int) -> int:
     return -(-count // step) * step
 
 
-PACKINGS: dict[str, PlainPacking] = {packing.name: packing for packing in (PlainPacking(), MvePacking())}
+class DspPacking(PlainPacking):
+    """For the DSP instructions: the zero point is folded into the bias; filters two by two, word by word.
+
+    A filter is a row of words of 4 weights, filled up with zeros. The words of two filters alternate.
+    """
+
+    name: ClassVar[str] = "dsp"
+    macro: ClassVar[str] = "PC_KERNELS_DSP"
+    sources: ClassVar[tuple[str, ...]] = ("pc_dsp.c",)
+
+    def pack(self, operator: Convolution | Depthwise, network: Network) -> Packed:
+        """The constants of one convolution."""
+        zero_point = network.tensors[operator.reads[0].tensor].zero_point
+        factors = operator.requantization
+        weights = operator.weights.astype(np.int64)
+        if isinstance(operator, Depthwise):
+            sums = weights.sum(axis=(0, 1))
+            packed = operator.weights.reshape(-1)
+        else:
+            sums = weights.sum(axis=(1, 2, 3))
+            rows = operator.weights.reshape(len(operator.weights), -1)
+            rows = np.pad(rows, ((0, len(rows) % 2), (0, -rows.shape[1] % 4)))
+            words = np.ascontiguousarray(rows).view("<i4")
+            packed = words.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1).reshape(-1).astype(np.int32)
+        return Packed(
+            weights=packed,
+            bias=_wrapped(operator.bias - zero_point * sums),
+            multipliers=factors.multipliers,
+            shifts=factors.shifts.astype(np.int8),
+        )
+
+    def scratch_bytes(self, operator: Operator, network: Network) -> int:
+        """Working memory of one operator in bytes: for a convolution two windows in 16 bits and one in 8."""
+        if isinstance(operator, Convolution):
+            depth = -(-operator.weights[0].size // 4) * 4
+            return 5 * depth
+        return super().scratch_bytes(operator, network)
+
+
+def _wrapped(values: np.ndarray) -> np.ndarray:
+    """To int32 as the processor's own arithmetic would."""
+    return values.astype(np.int64).astype(np.uint64).astype(np.uint32).view(np.int32)
+
+
+PACKINGS: dict[str, PlainPacking] = {packing.name: packing for packing in (PlainPacking(), DspPacking(), MvePacking())}
 """All packings by the name that users write."""

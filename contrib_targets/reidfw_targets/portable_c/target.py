@@ -46,7 +46,13 @@ class PortableCTarget(Target):
 
     @hookimpl
     def compile_model(
-        self, model: ModelFile, output: Path, input_mode: str | None, ram_limit_kib: float | None, verify: int
+        self,
+        model: ModelFile,
+        output: Path,
+        input_mode: str | None,
+        ram_limit_kib: float | None,
+        kernels: str,
+        verify: int,
     ) -> DeploymentReport:
         """Writes C99 that needs no library; see the hook's contract.
 
@@ -59,7 +65,7 @@ class PortableCTarget(Target):
         from reidfw_targets.portable_c.compiling import check_on_host, compile_to
 
         mode = cast("InputMode | None", input_mode)
-        compiled = compile_to(model.path, output, input_mode=mode, ram_limit_kib=ram_limit_kib)
+        compiled = compile_to(model.path, output, input_mode=mode, ram_limit_kib=ram_limit_kib, kernels=kernels)
         plan, generated = compiled.plan, compiled.generated
         details = {
             "RAM arena": f"{plan.arena_bytes / 1024:.1f} KiB, "

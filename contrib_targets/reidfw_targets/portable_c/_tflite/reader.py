@@ -62,7 +62,7 @@ def read_network(path: Path) -> tuple[Network, bytes]:
     notes = () if cut is None else (f"a classifier: embedding taken before {', '.join(cut[1])}",)
     try:
         network = _Reader(model, path.name).network(path.stem)
-    except (AttributeError, IndexError, TypeError, ValueError, OverflowError, ZeroDivisionError) as cause:
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, ZeroDivisionError) as cause:
         raise DataError(
             f"{path.name}: its structure is damaged ({cause})", hint="Copy or make the file again."
         ) from cause
@@ -645,7 +645,7 @@ class _Reader:
                 self._refuse_operator(operator, "quantizes a tensor in the middle of the network")
             if self._tensors:
                 self._refuse_operator(operator, "quantizes the image a second time")
-            self._add_tensor(made_index)
+            self._numbers[given_index] = self._add_tensor(made_index)
             self._notes.append("float input: the application quantizes the image (MODEL_INPUT_SCALE, _ZERO_POINT)")
             return
         source, given = self._computed(operator, 0)

@@ -52,6 +52,11 @@ class Reference:
         self._output = self._interpreter.get_output_details()[0]
         self._names = {one["index"]: one["name"] for one in self._interpreter.get_tensor_details()}
 
+    @property
+    def takes_integers(self) -> bool:
+        """Whether the file's input is an integer tensor."""
+        return np.dtype(self._input["dtype"]).kind in "iu"
+
     def run(self, image: np.ndarray) -> np.ndarray:
         """The output (D,) for one image (H, W, C), both in the file's numbers."""
         self._interpreter.set_tensor(self._input["index"], image[np.newaxis].astype(self._input["dtype"]))
