@@ -1,9 +1,9 @@
-"""RAM arena of portable C against the bytes of the same network stored tensor by tensor, from the same plan.
+"""RAM arena of portable C as ratios to what running the same network operator by operator would hold.
 
     python bench/portable_c.py MODEL.tflite...
 
-Prints, for each model and input mode, the arena, its ratio to the largest pair of input and output that running operator
-by operator would hold, and the time of planning. Ends with status 1 where planning takes more than 10 s.
+Prints, for each model and input mode, the arena, its ratio to the largest set of inputs and output that running
+operator by operator would hold, and the time of planning. Ends with status 1 where planning takes more than 10 s.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
             seconds = time.perf_counter() - began
             ratio = plan.arena_bytes / largest_pair_bytes(plan.network)
             print(
-                f"{path.stem:28} {mode:9} {plan.arena_bytes / 1024:8.1f} KiB  {ratio:5.2f} of op by op  {seconds:5.1f} s"
+                f"{path.stem:28} {mode:9} {plan.arena_bytes / 1024:8.1f} KiB  {ratio:4.2f} of op by op {seconds:5.1f} s"
             )
             slow = slow or seconds > BAR_S
     return int(slow)

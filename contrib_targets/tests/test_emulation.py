@@ -184,6 +184,15 @@ def test_wrong_c_is_told_with_the_compilers_words(tmp_path):
         build_firmware(F401, [tmp_path / "model.c"], tmp_path / "out")
 
 
+def test_the_compilers_own_arithmetic_is_linked(sources, pixels, tmp_path):
+    """Divisions of 64 bits and numbers of 64 bits in floating point are functions of the compiler's."""
+    (tmp_path / "model.h").write_text(HEADER)
+    slow = "sums[0] = (int32_t)((double)((int64_t)sums[0] * 1000003 / (sums[1] + 1000)) / 7.5);"
+    (tmp_path / "model.c").write_text(SOURCE.replace("#ifdef ENDLESS", slow + "\n#ifdef ENDLESS"))
+    run = run_firmware(build_firmware(F401, [tmp_path / "model.c"], tmp_path / "out"), pixels)
+    assert (run.embeddings.view(np.int8)[:, 1:] == sums_of(pixels)[:, 1:]).all()
+
+
 def test_no_compiler_at_all(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(toolchain_module, "_zig", lambda: None)

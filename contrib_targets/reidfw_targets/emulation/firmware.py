@@ -194,7 +194,7 @@ def _link(
             temporary.write_text(linker_script(plan, stack_bytes), encoding="utf-8")
         # the entry is repeated: zig names another one on its own
         arguments = [*core_options(compiler, core), "-Wl,-T," + script.name, "-Wl,-e,reidfw_reset", "-Wl,--gc-sections"]
-        arguments += ["-nostartfiles", "-nodefaultlibs", *(["-lgcc"] if compiler.kind == "gcc" else [])]
+        arguments += ["-nostartfiles", "-nodefaultlibs"]
         arguments += [*map(str, objects), *(["-lgcc"] if compiler.kind == "gcc" else []), "-o", path.name]
         done = compiler.run(arguments, workdir)
         if done.returncode == 0:

@@ -95,7 +95,8 @@ SECTIONS
 {{
   .vectors : {{ KEEP(*(.vectors)) }} > {code}
   .text : {{ *(.text .text.*) }} > {code}
-  .ARM.exidx : {{ *(.ARM.exidx* .ARM.extab*) }} > {code}
+  .ARM.extab : {{ *(.ARM.extab*) }} > {code}
+  .ARM.exidx : {{ *(.ARM.exidx*) }} > {code}
   .rodata : ALIGN(16) {{ *(.rodata .rodata.*) }} > {constants}
   .stack (NOLOAD) : ALIGN(16)
   {{

@@ -115,7 +115,7 @@ def compile_to(
 
 
 def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
-    """Computes seeded random images with the code in plain C and with LiteRT's reference kernels, and compares every tensor.
+    """Compares every tensor of the code, in plain C, with LiteRT's reference kernels on seeded random images.
 
     Raises:
         ToolNotFound: there is no C compiler for this computer.
@@ -142,7 +142,7 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
 
 
 def reference_output(compiled: Compiled, image: np.ndarray) -> np.ndarray:
-    """What LiteRT's reference kernels make of an image in the model's integers: (D,), float where the file's output is."""
+    """What LiteRT's reference kernels make of an image in the model's integers: (D,) in the file's type."""
     from reidfw_targets.portable_c._tflite.reference import Reference
 
     reference = Reference(compiled.content)

@@ -1,7 +1,7 @@
 """How weights are laid out for each set of kernels, and what working memory these need.
 
-A packing and its kernels belong together: the generated ``model.h`` names the set (``MODEL_KERNELS``), and only that set
-is compiled.
+A packing and its kernels belong together: the generated ``model.h`` names the set (``MODEL_KERNELS``), and only that
+one is compiled.
 """
 
 from __future__ import annotations

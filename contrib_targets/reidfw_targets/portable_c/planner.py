@@ -199,7 +199,7 @@ class _Graph:
         if isinstance(operator, Elementwise):
             others = [o for o in operator.operands if o.read is None or operator.reads[o.read] is not read]
             if any(o.read is not None and operator.reads[o.read].tensor == read.tensor for o in others):
-                return True if len(self.consumers[read.tensor]) == 2 else False
+                return len(self.consumers[read.tensor]) == 2
         # whoever else reads it must have read all of it before this operator can begin
         return (
             all(
