@@ -124,3 +124,27 @@ def list_commands(ability: str, model: ModelFile, workdir: Path) -> Sequence[Com
     Returns:
         The command lines in their order; what only the run itself can know stands in angle brackets.
     """
+
+
+@hookspec(firstresult=True)
+def compile_model(
+    model: ModelFile, output: Path, input_mode: str | None, ram_limit_kib: float | None, kernels: str, verify: int
+) -> DeploymentReport | None:
+    """Optional: writes a model as source code that can be built into any firmware.
+
+    Args:
+        model: a model whose format the target ``accepts``.
+        output: folder for the code; it exists.
+        input_mode: ``resident`` for the whole image in memory, ``rows`` for one row after another, None for either.
+        ram_limit_kib: the most working memory in KiB, None for no limit.
+        kernels: which implementation of the heavy operators; ``plain`` runs everywhere.
+        verify: with how many images the code is compared with the model.
+
+    Returns:
+        ``details`` hold what to tell the user, ``next_steps`` what to do with the code.
+
+    Raises:
+        DataError: the model is not one that can be written as code.
+        DoesNotFit: it needs more memory than allowed.
+        ToolNotFound: something that comparing needs is not installed.
+    """
