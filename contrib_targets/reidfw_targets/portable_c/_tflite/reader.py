@@ -167,7 +167,7 @@ class _Reader:
         if code == _OP.CUSTOM:
             custom = self._model.operatorCodes[operator.opcodeIndex].customCode
             return f"custom operator {custom.decode(errors='replace') if custom else ''}".strip()
-        return _OPERATOR_NAMES.get(code, f"operator {code}")
+        return str(_OPERATOR_NAMES.get(code, f"operator {code}"))
 
     def _layer(self, operator: Any) -> str:
         return self._tensor_name(int(operator.outputs[0])) if len(operator.outputs) else "without output"
