@@ -278,3 +278,27 @@ def test_dsp_kernels_on_the_emulated_core(model, tmp_path):
     reference.run(images[0])
     assert len(tensors) == len(compiled.network.tensors)
     assert reference.differences(tensors) == []
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_target_gives_the_reference_embeddings(model):
+    from reidfw_targets.portable_c.target import PortableCTarget
+
+    from reidfw_core.api import ModelFile, ModelFormat
+
+    images = np.random.default_rng(4).uniform(-1, 1, (3, *SHAPE)).astype(np.float32)
+    file = ModelFile(path=model, format=ModelFormat.of_file(model), name="model")
+    portable = PortableCTarget().open_runner(model=file, num_threads=1)
+    from reidfw_targets.host import Host
+
+    host = Host().open_runner(model=file, num_threads=1)
+    try:
+        ours, theirs = portable.embed(images), host.embed(images)
+    finally:
+        portable.close()
+        host.close()
+    assert ours.shape == (3, portable.embedding_dim)
+    # XNNPACK rounds a few elements to the neighbouring step
+    steps = np.abs(ours - theirs) / np.unique(np.abs(np.diff(np.unique(theirs)))).min()
+    assert steps.max() <= 2.5

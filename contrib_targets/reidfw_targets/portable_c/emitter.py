@@ -261,7 +261,8 @@ static const int8_t *rows[{self.plan.most_rows}];
         return f"static const pc_tensor tensors[{len(lines)}] = {{\n{''.join(lines)}}};\n"
 
     def _operators(self, calls: Sequence[tuple[str, str]]) -> str:
-        reads, lines = [], []
+        reads: list[str] = []
+        lines: list[str] = []
         for number, (operator, (kernel, parameters)) in enumerate(zip(self.network.operators, calls, strict=True)):
             lines.append(
                 f"    {{{kernel}, &{parameters}, {self.plan.scratch_offsets[number]}u, {len(reads)}u, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def requantized(real: float, zero_in: int, zero_out: int, low: int = -128, high:
 
 
 def from_real(
-    function: Callable[[np.ndarray], np.ndarray], scale_in: float, zero_in: int, scale_out: float, zero_out: int
+    function: Callable[[Any], Any], scale_in: float, zero_in: int, scale_out: float, zero_out: int
 ) -> Callable[[int], int]:
     """A real function of one element, evaluated in float32 and rounded: the function for :func:`table_of`."""
 

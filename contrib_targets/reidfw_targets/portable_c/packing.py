@@ -171,7 +171,7 @@ class DspPacking(PlainPacking):
         """Working memory of one operator in bytes: for a convolution two windows in 16 bits and one in 8."""
         if isinstance(operator, Convolution):
             depth = -(-operator.weights[0].size // 4) * 4
-            return 5 * depth
+            return int(5 * depth)
         return super().scratch_bytes(operator, network)
 
 

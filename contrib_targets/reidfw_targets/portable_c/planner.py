@@ -366,16 +366,16 @@ def _segment_bytes(graph: _Graph, schedule: _Schedule, start: int, last: int) ->
             scratch = max(scratch, graph.scratch[first])
         total = scratch + sums
         dying, born = [], []
-        for group, members in spans:
-            stored_before = any(maker < first <= use for maker, use in members)
-            stored_after = any(maker <= last < use for maker, use in members)
+        for group, uses_of_members in spans:
+            stored_before = any(maker < first <= use for maker, use in uses_of_members)
+            stored_after = any(maker <= last < use for maker, use in uses_of_members)
             if stored_before or stored_after:
                 total += graph.group_bytes(group, graph.group_height(group))
                 if stored_before and not stored_after:
                     dying.append(group)
                 elif stored_after and not stored_before:
                     born.append(group)
-            elif any(first <= maker <= last for maker, _ in members):
+            elif any(first <= maker <= last for maker, _ in uses_of_members):
                 total += graph.group_bytes(group, min(schedule.rings[group], graph.group_height(group)))
         saving = max((_saving(graph, schedule, used, made) for used in dying for made in born), default=0)
         yield first, (total, saving)

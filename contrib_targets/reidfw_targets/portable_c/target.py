@@ -115,7 +115,7 @@ class PortableCRunner:
     """
 
     def __init__(self, path: Path) -> None:
-        from reidfw_targets._tflite.numbers import TensorNumbers
+        from reidfw_targets.numbers import TensorNumbers
         from reidfw_targets.portable_c.compiling import compile_to
 
         self._folder = tempfile.TemporaryDirectory(prefix="reidfw_portable_c_")

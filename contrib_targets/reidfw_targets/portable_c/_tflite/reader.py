@@ -167,14 +167,14 @@ class _Reader:
         if code == _OP.CUSTOM:
             custom = self._model.operatorCodes[operator.opcodeIndex].customCode
             return f"custom operator {custom.decode(errors='replace') if custom else ''}".strip()
-        return _OPERATOR_NAMES.get(code, f"operator {code}")
+        return str(_OPERATOR_NAMES.get(code, f"operator {code}"))
 
     def _layer(self, operator: Any) -> str:
         return self._tensor_name(int(operator.outputs[0])) if len(operator.outputs) else "without output"
 
     def _tensor_name(self, index: int) -> str:
         name = self._graph.tensors[index].name
-        text = name.decode(errors="replace") if name else f"tensor {index}"
+        text: str = name.decode(errors="replace") if name else f"tensor {index}"
         return text if len(text) <= 80 else f"...{text[-77:]}"
 
     def _dimensions(self, index: int) -> tuple[int, ...]:
@@ -227,9 +227,9 @@ class _Reader:
             return bytes(np.asarray(buffer.data, np.uint8))
         return None
 
-    def _integers(self, index: int, dtype: type) -> np.ndarray:
+    def _integers(self, index: int, dtype: type[np.int8] | type[np.int32]) -> np.ndarray:
         """A constant tensor of the type ``dtype`` in its shape."""
-        wanted = {np.int8: _TYPE.INT8, np.int32: _TYPE.INT32}[dtype]
+        wanted = _TYPE.INT8 if dtype is np.int8 else _TYPE.INT32
         tensor = self._graph.tensors[index]
         content = self._constant(index)
         name = self._tensor_name(index)
