@@ -101,6 +101,13 @@ def test_many_bad_images_are_listed_in_a_file(reidfw: Callable, tiny_config: Pat
     assert outputs() == [listing]
 
 
+def test_augmentation_that_images_cannot_go_through(reidfw: Callable, tiny_config: Path) -> None:
+    outcome = reidfw("preview", "augmentation", tiny_config, "+data_augmentation.random_blur={filter_size: 129}")
+    assert outcome.code == 2
+    assert "data_augmentation.random_blur: filter_size 129" in " ".join(outcome.text.split())
+    assert "in user code" not in outcome.text
+
+
 @pytest.mark.slow
 def test_images_of_all_kinds_in_one_run(reidfw: Callable, tiny_config: Path, data: Path, tiny_data: Path) -> None:
     """CMYK, 16 bits, palettes, animations, WebP named .jpg and turned photographs: trained, quantized and shown."""

@@ -152,3 +152,13 @@ def test_other_trainings_are_not_mixed_up(whole, tiny_config, tiny_data, reidfw)
     )
     assert others.code == 2
     assert "other identities" in " ".join(others.text.split())
+    backbone = reidfw(
+        "run",
+        tiny_config,
+        *RECIPE,
+        "training.epochs=7",
+        f"training.resume_training_from='{last}'",
+        "model.model_name=resnet8",
+    )
+    assert backbone.code == 2
+    assert "is a training of mobilenetv1_a025, but model.model_name is resnet8" in " ".join(backbone.text.split())

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from reidfw_core._keras.callbacks import StopOnNan, build_callbacks
+from reidfw_core._keras.callbacks import LearningRate, StopOnNan, WarmUp, build_callbacks, check_schedule
 from reidfw_core._keras.head import Head
 from reidfw_core._keras.network import assemble_network, build_optimizer, freeze_layers, transfer_weights
 from reidfw_core._keras.statistics import BatchNormMeter, batch_norm_layers, set_batch_norm_momentum
@@ -199,11 +199,65 @@ def test_callbacks_of_the_document() -> None:
         ({"EarlyStoping": {}}, "did you mean 'EarlyStopping'"),
         ({"ModelCheckpoint": {}}, "built in"),
         ({"EarlyStopping": {"patients": 3}}, "training.callbacks.EarlyStopping"),
+        ({"EarlyStopping": {"patience": "abc"}}, "EarlyStopping.patience: a number is expected, got 'abc'"),
+        ({"EarlyStopping": {"patience": -3}}, "EarlyStopping.patience: a whole number from 0 on"),
+        ({"ReduceLROnPlateau": {"factor": True}}, "ReduceLROnPlateau.factor: a number is expected"),
+        ({"BackupAndRestore": {"backup_dir": "x"}}, "built in: .*reidfw resume"),
     ],
 )
 def test_wrong_callbacks_are_refused(configured: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         build_callbacks(configured)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ("lambda epoch, lr: lr / epoch", r"in epoch 0 .* gives no number: .*division"),
+        ("lambda epoch, lr: lr - 0.03", r"in epoch 3 .* gives -0.0"),
+        ("lambda epoch: 0.1 / (epoch - 7)", r"in epoch 0 .* gives -0.01"),
+    ],
+)
+def test_a_schedule_that_fails_is_found_before_the_training(schedule: str, message: str) -> None:
+    callbacks = build_callbacks({"LearningRateScheduler": {"schedule": schedule}}).values()
+    with pytest.raises(DataError, match=message):
+        check_schedule(callbacks, 10, 0.1)
+
+
+def test_a_schedule_of_the_document_passes() -> None:
+    schedule = "lambda epoch, lr: (0.0005*epoch + 0.00001) if epoch < 20 else (0.01 if epoch < 50 else lr / 1.01)"
+    check_schedule(build_callbacks({"LearningRateScheduler": {"schedule": schedule}}).values(), 60, 0.1)
+
+
+def test_the_rate_that_is_logged_is_the_one_that_was_used() -> None:
+    network = assemble_network(features(), 4, Head(), 0)
+    trainer = ReidTrainer(network, [cross_entropy()])
+    trainer.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=False)
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=0, min_delta=100.0)
+    rates = fit_with(trainer, [WarmUp(4, 2), plateau, LearningRate()])
+    # Steps 1 and 2 of 4, then 3 and 4; the plateau halves the rate after each epoch but the first.
+    assert rates == pytest.approx([0.1 * 2 / 5, 0.1 * 4 / 5, 0.05, 0.025], rel=0.3)
+    assert rates[0] < rates[1]
+    assert rates[2] == pytest.approx(0.05)
+    assert rates[3] == pytest.approx(0.025)
+
+
+def fit_with(trainer: ReidTrainer, callbacks: list[keras.callbacks.Callback]) -> list[float]:
+    data = tf.data.Dataset.from_tensors(batch()).repeat()
+    history = trainer.fit(data, epochs=4, steps_per_epoch=2, verbose=0, callbacks=callbacks)
+    return [float(rate) for rate in history.history["learning_rate"]]
+
+
+def test_an_optimizer_argument_is_told_by_its_nearest_name() -> None:
+    with pytest.raises(DataError, match=r"no argument 'lr' .did you mean 'learning_rate'"):
+        build_optimizer("Adam", {"lr": 1e-3})
+
+
+def test_a_twin_in_half_precision_has_no_variables_without_gradients() -> None:
+    network = assemble_network(features(), 4, Head(), 0)
+    trainer = ReidTrainer(network, [cross_entropy()], precision="mixed_bfloat16")
+    assert len(trainer.trainable_variables) == len(network.training.trainable_variables)
+    assert len(trainer.published_variables) == len(network.training.variables)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_advice() -> None:
