@@ -44,7 +44,7 @@ class OnnxQuantizer(Quantizer):
     produces = ModelFormat.parse("onnx/int8_qdq")
 
     class Params(QuantizationParams):
-        """The ``quantization`` section; input and output types and ``optimize`` have no effect."""
+        """The ``quantization`` section; input and output types have no effect."""
 
     @hookimpl
     def inspect_model(self, model: ModelFile) -> ModelFile:
@@ -86,9 +86,17 @@ class OnnxQuantizer(Quantizer):
         from reidfw_quantizers._onnx.opset import opset_of
 
         began = time.perf_counter()
-        if params.optimize:
-            logger.info("optimize has no effect with onnx_quantizer")
-        float_model = self._float_onnx(model)
+        source, optimized = model, None
+        if params.wants_equalisation():
+            if from_keras:
+                from reidfw_core.api import load_embedding_model
+                from reidfw_quantizers._keras.optimized import write_optimized
+
+                _, optimized = write_optimized(load_embedding_model(model.path), export_dir)
+                source = replace(model, path=optimized)
+            else:
+                logger.warning("optimize has no effect on %s: it rewrites Keras models only", model.path.name)
+        float_model = self._float_onnx(source)
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
@@ -124,6 +132,7 @@ class OnnxQuantizer(Quantizer):
                 "float_layers": list(floats),
                 "calibration_images": num_images,
                 "calibration_origin": calibration.origin,
+                **({"optimized_model": optimized.name} if optimized else {}),
             },
         )
 
@@ -145,6 +154,8 @@ class OnnxQuantizer(Quantizer):
         self._require_packages(from_keras=from_keras)
         from reidfw_quantizers._onnx.layer_errors import onnx_layer_errors
 
+        if optimized := quantized_model.details.get("optimized_model"):
+            float_model = replace(float_model, path=quantized_model.path.with_name(optimized))
         return onnx_layer_errors(
             self._float_onnx(float_model), quantized_model.path, images, workdir=quantized_model.path.parent
         )

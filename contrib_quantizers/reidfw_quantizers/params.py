@@ -6,11 +6,14 @@ log which of the given attributes it does not use.
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from reidfw_core.api import ComponentParams
+
+logger = logging.getLogger(__name__)
 
 
 def _lower(value: Any) -> Any:
@@ -105,7 +108,7 @@ class QuantizationParams(_EmptyIsDefault):
     granularity: Granularity = "per_channel"
     """One weight scale for each output channel (per_channel) or for each layer (per_tensor)."""
     optimize: bool = False
-    """Prepare a model for per_tensor weights; no effect on per_channel ones and on ONNX."""
+    """Equalise a Keras model across its layers for per_tensor weights; no effect on per_channel ones."""
     target_opset: int = Field(default=17, ge=13, le=21)
     """ONNX operator set that the model is brought to; no effect on TensorFlow Lite."""
     onnx_quant_parameters: OnnxQuantParameters = OnnxQuantParameters()
@@ -116,3 +119,9 @@ class QuantizationParams(_EmptyIsDefault):
     """Accepted for compatibility, not used in re-identification."""
     iterative_quant_parameters: dict[str, Any] | None = None
     """Accepted for compatibility, not used in re-identification."""
+
+    def wants_equalisation(self) -> bool:
+        """Whether a Keras model is to be rewritten first; the log says where ``optimize`` has no effect."""
+        if self.optimize and self.granularity == "per_channel":
+            logger.info("optimize has no effect with granularity per_channel: each channel has its own scale already")
+        return self.optimize and self.granularity == "per_tensor"
