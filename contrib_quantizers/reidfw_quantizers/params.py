@@ -49,7 +49,7 @@ class OnnxQuantParameters(_EmptyIsDefault):
     """Number format of the weights."""
     activType: OnnxType = "Int8"  # noqa: N815
     """Number format of the activations."""
-    calibrate_method: Literal["MinMax", "Entropy", "Percentile"] = "MinMax"
+    calibrate_method: Literal["MinMax", "Entropy", "Percentile", "Distribution"] = "MinMax"
     """How the range of an activation follows from the calibration images."""
     op_types_to_quantize: tuple[str, ...] = ()
     """Operator types to quantize; empty takes all that ONNX Runtime can quantize."""
@@ -109,7 +109,7 @@ class QuantizationParams(_EmptyIsDefault):
     """One weight scale for each output channel (per_channel) or for each layer (per_tensor)."""
     optimize: bool = False
     """Equalise a Keras model across its layers for per_tensor weights; no effect on per_channel ones."""
-    target_opset: int = Field(default=17, ge=13, le=21)
+    target_opset: int = Field(default=17, ge=13, le=27)
     """ONNX operator set that the model is brought to; no effect on TensorFlow Lite."""
     onnx_quant_parameters: OnnxQuantParameters = OnnxQuantParameters()
     """Number formats, calibration and selection of nodes; no effect on TensorFlow Lite."""

@@ -47,7 +47,7 @@ def scramble(model, seed: int) -> None:
 def random_network(draw):
     """A network of random blocks and activations, from an image to a vector."""
     image = x = keras.Input((8, 8, 3))
-    for number in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(1, 4))):
         activation = ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))]
         with_norm = draw(st.booleans())
         width, given_width = draw(st.integers(2, 6)), int(x.shape[-1])

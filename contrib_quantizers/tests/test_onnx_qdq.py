@@ -73,7 +73,7 @@ def test_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp
     assert [dim.dim_param or dim.dim_value for dim in source.type.tensor_type.shape.dim] == ["batch", 3, 32, 16]
 
 
-@pytest.mark.parametrize("target_opset", [13, 17, 21])
+@pytest.mark.parametrize("target_opset", [13, 17, 21, 27])
 def test_the_operator_set_is_the_one_asked_for(tiny_model, tiny_file, calibration, images, tmp_path, target_opset):
     result = quantize(tiny_file, calibration, tmp_path, target_opset=target_opset)
     [opset] = [entry.version for entry in onnx.load(result.path).opset_import if entry.domain in ("", "ai.onnx")]
@@ -86,6 +86,7 @@ def test_the_operator_set_is_the_one_asked_for(tiny_model, tiny_file, calibratio
     [
         {"onnx_quant_parameters": {"calibrate_method": "Entropy"}},
         {"onnx_quant_parameters": {"calibrate_method": "Percentile"}},
+        {"onnx_quant_parameters": {"calibrate_method": "Distribution"}},
         {"onnx_quant_parameters": {"activType": "UInt8", "weightType": "Int8"}},
         {"onnx_extra_options": {"CalibMovingAverage": True}},
         {"onnx_extra_options": {"ActivationSymmetric": True, "QuantizeBias": False}},

@@ -193,7 +193,9 @@ def equalise_weights(groups: list[_Group], max_scale: float) -> int:
     """
     totals = [np.zeros(group.makers[0].bias.size) for group in groups]
     limit = np.log(max_scale)
-    for number in range(1, MAX_PASSES + 1):
+    passes, change = 0, np.inf
+    while groups and change >= TOLERANCE and passes < MAX_PASSES:
+        passes += 1
         change = 0.0
         for place, group in enumerate(groups):
             written = np.mean([_log_range(step.by_output().T) for step in group.makers], axis=0)
@@ -208,13 +210,11 @@ def equalise_weights(groups: list[_Group], max_scale: float) -> int:
             _scale(group, np.exp(-moved))
             totals[place] = wanted
             change = max(change, float(np.abs(moved).max()))
-        if change < TOLERANCE:
-            break
     for total, group in zip(totals, groups, strict=True):
         if any(np.isfinite(step.ceiling).any() for step in group.steps if step.kind == "relu"):
             # the highest ceiling is again that of the model's ReLU6, which integer kernels know
             _scale(group, np.full(total.size, np.exp(total.min())))
-    return number if groups else 0
+    return passes
 
 
 def _scale(group: _Group, factors: Array) -> None:

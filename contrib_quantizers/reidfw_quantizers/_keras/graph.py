@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import keras
@@ -87,14 +88,12 @@ class Step:
         return self.kernel.ndim == 4 and self.operation.padding != "valid" and self.kernel.shape[:2] != (1, 1)
 
     def by_output(self) -> Array:
-        """The kernel as (weights of one channel, output channels); a copy."""
-        return self.kernel.reshape(-1, self.bias.size)
+        """The kernel as (weights of one channel, output channels)."""
+        return np.asarray(self.kernel.reshape(-1, self.bias.size))
 
     def by_input(self) -> Array:
         """The kernel as (input channels, weights that read it)."""
-        if self.kernel.ndim == 2:
-            return self.kernel
-        return np.moveaxis(self.kernel, 2, 0).reshape(self.kernel.shape[2], -1)
+        return np.asarray(np.moveaxis(self.kernel, -2, 0).reshape(self.kernel.shape[-2], -1))
 
     def scale_output(self, factors: Array) -> None:
         """Multiplies what the step gives by one factor a channel."""
@@ -180,7 +179,7 @@ def read_network(model: keras.Model) -> Network:
         steps += _taken_apart(operation, args, kwargs, inputs, outputs, result, shared=uses[id(operation)] > 1)
     # values between a layer and its split activation get numbers behind those of the model
     fresh = iter(range(len(numbers), len(numbers) + len(steps)))
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in pairwise(steps):
         if step.outputs == [-1]:
             step.outputs = following.inputs = [next(fresh)]
     return Network(name=model.name, image=image, steps=steps, source=0, sink=numbers[id(traced.outputs[0])])

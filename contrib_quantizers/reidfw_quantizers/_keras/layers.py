@@ -9,7 +9,7 @@ import keras
 
 
 @keras.saving.register_keras_serializable(package="reidfw_quantizers")
-class ChannelClip(keras.layers.Layer):
+class ChannelClip(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Limits each channel from above: ``min(x, ceilings)``.
 
     Args:
