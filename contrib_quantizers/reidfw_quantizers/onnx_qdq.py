@@ -34,8 +34,10 @@ class OnnxQuantizer(Quantizer):
 
     A Keras model is first converted to ONNX (input ``image`` as (batch, C, H, W), output ``embedding``); an ONNX
     model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that holds
-    8-bit weights already is handed on unchanged. The result is ``<stem>_quant_qdq_pc.onnx`` (per_channel) or
-    ``<stem>_quant_qdq_pt.onnx`` (per_tensor).
+    8-bit weights already is handed on unchanged. The result is ``<name of the model>.onnx``.
+
+    With ``optimize`` a per_tensor Keras model is equalised across layers first; ``optimized_model.keras`` holds the
+    float model that was converted, which gives the same embeddings.
 
     Source: the user's document, section 2.8 (model quantization).
     """
@@ -100,8 +102,12 @@ class OnnxQuantizer(Quantizer):
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
-        suffix = "pc" if params.granularity == "per_channel" else "pt"
-        path = export_dir / f"{model.path.stem}_quant_qdq_{suffix}.onnx"
+        if params.onnx_quant_parameters.calibrate_method == "Distribution":
+            logger.warning(
+                "calibrate_method Distribution is ONNX Runtime's choice for 8-bit floating point; integers lose much "
+                "with it. MinMax, Entropy and Percentile are made for them."
+            )
+        path = export_dir / f"{model.name}.onnx"
         with atomic_path(path) as temporary:
             num_images, input_shape = quantization.quantize_qdq(float_model, calibration, params, temporary, workdir)
             quantization.check_runs(temporary)

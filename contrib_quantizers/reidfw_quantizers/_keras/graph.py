@@ -93,7 +93,8 @@ class Step:
 
     def by_input(self) -> Array:
         """The kernel as (input channels, weights that read it)."""
-        return np.asarray(np.moveaxis(self.kernel, -2, 0).reshape(self.kernel.shape[-2], -1))
+        channels: Array = np.moveaxis(self.kernel, -2, 0)
+        return channels.reshape(self.kernel.shape[-2], -1)
 
     def scale_output(self, factors: Array) -> None:
         """Multiplies what the step gives by one factor a channel."""
