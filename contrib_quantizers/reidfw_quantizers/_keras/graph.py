@@ -110,7 +110,7 @@ class Step:
     def response(self, constant: Array) -> Array:
         """What the step adds to its output where ``constant`` (one value a channel) is added to its input."""
         if self.is_depthwise:
-            return (self.kernel.sum((0, 1)) * constant[:, np.newaxis]).reshape(-1)
+            return np.asarray((self.kernel.sum((0, 1)) * constant[:, np.newaxis]).reshape(-1))
         taps = self.kernel.reshape(-1, *self.kernel.shape[-2:]).sum(0)
         return np.asarray(constant @ taps)
 
