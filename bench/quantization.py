@@ -12,6 +12,7 @@ Ends with status 1 where the time is more than 10 % above the reference, or memo
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -31,6 +32,17 @@ SHAPE = (128, 128, 3)
 MOST_TIME = 1.1
 MOST_GROWTH = 1.1
 CANDIDATES = {"TFlite_converter": "converter", "onnx_quantizer": "ONNX Runtime"}
+
+IMPORTED = {
+    "TFlite_converter": ("keras", "tensorflow", "reidfw_quantizers._tflite.conversion"),
+    "onnx_quantizer": (
+        "keras",
+        "tensorflow",
+        "reidfw_quantizers._onnx.quantization",
+        "reidfw_quantizers._onnx.from_keras",
+    ),
+}
+"""What is imported before the clock starts, in both ways."""
 
 
 def images(count: int) -> Iterator[np.ndarray]:
@@ -106,9 +118,8 @@ def measured(way: str, name: str, model: Path, count: int) -> tuple[float, float
 
 def measure(way: str, name: str, model: str, count: str) -> None:
     """Runs one quantization and prints what it took."""
-    import keras  # noqa: F401
-    import tensorflow  # noqa: F401
-
+    for module in IMPORTED[name]:
+        importlib.import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         {"reidfw": with_reidfw, "direct": directly}[way](name, Path(model), int(count), Path(folder))

@@ -189,6 +189,22 @@ def test_a_linear_layer_hands_its_mean_on():
     np.testing.assert_allclose(first[1][alive], ((centre + bias * factor) * scale)[alive], rtol=1e-3, atol=1e-5)
 
 
+def test_models_inside_of_models_and_layers_used_twice():
+    """A Sequential model that holds one, and a convolution with two uses, which keeps its weights."""
+    block = keras.Sequential([layers.Conv2D(6, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(6.0)])
+    whole = keras.Sequential([keras.Input((8, 8, 3)), block, layers.Conv2D(4, 1), layers.GlobalAveragePooling2D()])
+    image = x = keras.Input((8, 8, 3))
+    twice = layers.Conv2D(3, 3, padding="same", name="twice")
+    x = layers.Conv2D(2, 1)(layers.ReLU()(twice(layers.ReLU()(twice(x)))))
+    shared = keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    images = np.random.default_rng(0).normal(0, 2, (4, 8, 8, 3)).astype(np.float32)
+    for model, groups in ((whole, 1), (shared, 0)):
+        scramble(model, 2)
+        rewritten, done = equalise(model)
+        assert done.groups == groups
+        np.testing.assert_allclose(rewritten(images).numpy(), model(images).numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_per_tensor_file_gets_better(calibration, images, tmp_path, caplog):
     """Through the converter itself, with the rewritten model beside the result."""

@@ -160,13 +160,14 @@ def read_network(model: keras.Model) -> Network:
     def watch(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
             nested = keras.models.clone_model(
-                operation, input_tensors=args[0], clone_function=lambda layer: layer, call_function=watch
+                _functional(operation), input_tensors=args[0], clone_function=lambda layer: layer, call_function=watch
             )
             return nested.output
         result = operation(*args, **kwargs)
         calls.append((operation, args, kwargs, result))
         return result
 
+    model = _functional(model)
     image = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype, name=model.inputs[0].name)
     traced = keras.models.clone_model(
         model, input_tensors=_like(model.input, image), clone_function=lambda layer: layer, call_function=watch
@@ -204,6 +205,13 @@ def build_model(network: Network) -> keras.Model:
             result = step.operation(*args, **kwargs)
         values.update(zip(step.outputs, _tensors(result), strict=True))
     return keras.Model(network.image, values[network.sink], name=network.name)
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    """The same layers as a functional model; a Sequential one cannot be watched."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model
 
 
 def _taken_apart(
