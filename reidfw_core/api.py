@@ -18,6 +18,7 @@ from reidfw_core.components import (
     variant,
 )
 from reidfw_core.errors import (
+    BoardFailed,
     BoardNotFound,
     ConfigError,
     DataError,
@@ -35,13 +36,16 @@ from reidfw_core.markers import hookimpl
 from reidfw_core.models import load_embedding_model
 from reidfw_core.references import load_function
 from reidfw_core.types import (
+    ApplicationSettings,
     BadImage,
     BenchmarkReport,
     CalibrationSet,
     ColorMode,
+    CommandLine,
     DeploymentReport,
     EmbeddingRunner,
     LayerError,
+    MemoryEstimate,
     ModelFile,
     ModelFormat,
     PixelRange,
@@ -51,13 +55,16 @@ from reidfw_core.types import (
 )
 
 __all__ = [
+    "ApplicationSettings",
     "Augmentation",
     "Backbone",
     "BadImage",
     "BenchmarkReport",
+    "BoardFailed",
     "BoardNotFound",
     "CalibrationSet",
     "ColorMode",
+    "CommandLine",
     "Component",
     "ComponentParams",
     "ConfigError",
@@ -69,6 +76,7 @@ __all__ = [
     "LayerError",
     "Listener",
     "Loss",
+    "MemoryEstimate",
     "ModelFile",
     "ModelFormat",
     "PixelRange",

@@ -14,6 +14,9 @@ from reidfw_core.bus import HookBus
 STATE_DIR = "reidfw"
 """Folder inside the run folder for what programs read."""
 
+BOARD_FILES_DIR = "stm32ai_files"
+"""Folder inside the run folder for logs, reports and generated files of boards."""
+
 FIGURES_DIR = f"{STATE_DIR}/figures"
 """Pictures for web pages."""
 
@@ -40,6 +43,11 @@ class RunContext:
     logs_dir: Path
     seed: int
     bus: HookBus
+
+    @property
+    def board_files_dir(self) -> Path:
+        """Where boards put their logs and generated files; made by whoever writes there."""
+        return self.run_dir / BOARD_FILES_DIR
 
     def seed_for(self, purpose: str) -> int:
         """A seed in [0, 2**31) of its own for one purpose, the same in every run with the same global seed."""

@@ -155,6 +155,12 @@ class BoardNotFound(ReidfwError):
     exit_code = 3
 
 
+class BoardFailed(ReidfwError):
+    """A connected board refused, stopped answering, or answered something else than its protocol says."""
+
+    exit_code = 3
+
+
 class DoesNotFit(ReidfwError):
     """The model needs more memory than the board has."""
 

@@ -55,6 +55,7 @@ HEAVY_MODULES = (
     "onnxruntime",
     "tf2onnx",
     "mlflow",
+    "clearml",
     "ai_edge_litert",
     "matplotlib",
 )
@@ -518,6 +519,11 @@ def computes_embeddings(subject: Subject, folder: Path) -> None:
     """A runner gives the embeddings that the model gives in Keras, up to the steps of integer arithmetic."""
     if not subject.supports("open_runner"):
         return  # a target need not compute embeddings
+    if subject.supports("probe_target"):
+        try:
+            subject.ask("probe_target", ability="open_runner")
+        except (BoardNotFound, ToolNotFound) as absent:
+            pytest.skip(f"not usable here: {absent.message}")
     _needs_keras()
     component: Any = subject.load()
     images = tiny_images(5)
@@ -526,7 +532,7 @@ def computes_embeddings(subject: Subject, folder: Path) -> None:
         model = tiny_model_file(folder, model_format)
         if model is None:
             continue
-        runner = subject.ask("open_runner", model=model, num_threads=1)
+        runner = subject.ask("open_runner", model=model, num_threads=1, workdir=folder / "device_files")
         try:
             assert isinstance(runner, EmbeddingRunner)
             assert runner.input_shape == TINY_SHAPE

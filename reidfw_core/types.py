@@ -213,6 +213,7 @@ class TargetInfo:
         external_ram_kib, external_flash_kib: memory chips on the board in KiB.
         npu: name of a neural accelerator.
         source: where the figures come from.
+        largest_ram_kib: largest internal RAM in one piece, in KiB.
     """
 
     core: str | None = None
@@ -223,6 +224,22 @@ class TargetInfo:
     external_flash_kib: float | None = None
     npu: str | None = None
     source: str | None = None
+    largest_ram_kib: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """What a model takes on any board, before a tool has been asked.
+
+    Attributes:
+        weights_bytes: constants.
+        activations_bytes: least working memory of an execution operation by operation.
+        method: how it was estimated, for people.
+    """
+
+    weights_bytes: int
+    activations_bytes: int
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +265,48 @@ class BenchmarkReport:
     total_flash_kib: float | None = None
     tool: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationSettings:
+    """What is compiled into the application on a board.
+
+    Attributes:
+        max_object_detect: most people kept from the detector.
+        max_object_tracking: most identities tracked.
+        score_threshold: largest cosine distance that counts as the same identity.
+        threshold_origin: where that comes from, for people.
+        lost_time_in_ms: absence after which an identity is forgotten, in milliseconds.
+        start_tracking_conf_threshold: detector confidence that opens a new identity, 0 to 1.
+        aspect_ratio: how images get the model's size: ``fit``, ``crop``, ``padding`` or ``full_screen``.
+        color_mode: the colours of the image.
+    """
+
+    max_object_detect: int
+    max_object_tracking: int
+    score_threshold: float
+    threshold_origin: str
+    lost_time_in_ms: int
+    start_tracking_conf_threshold: float
+    aspect_ratio: str = "fit"
+    color_mode: ColorMode = "rgb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """A program that a run would start.
+
+    Attributes:
+        title: what for, for people.
+        argv: the program and its arguments.
+        cwd: the folder it runs in; None for any.
+        note: what to know about it, None for nothing.
+    """
+
+    title: str
+    argv: tuple[str, ...]
+    cwd: Path | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

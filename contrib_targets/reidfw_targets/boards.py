@@ -1,161 +1,151 @@
 """The STM32 boards: one entry point for each, facts from one table.
 
-A board of this version describes itself; measuring on it and deploying to it are not among its abilities yet, and
-the core reads that from the hooks it implements.
+Those of the series STM32N6 and STM32H7 can be deployed to, the others cannot; the core reads that from their hooks.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
-from reidfw_core.api import Component, ModelFormat, Target, TargetInfo, hookimpl, variant
+from pydantic import Field, model_validator
 
-_SERVICES = "board table of the STM32 AI model zoo services"
-_MIB = 1024
+from reidfw_core.api import (
+    BenchmarkReport,
+    Component,
+    ComponentParams,
+    ModelFile,
+    ModelFormat,
+    ReidfwError,
+    Target,
+    TargetInfo,
+    ToolNotFound,
+    hookimpl,
+    variant,
+)
+from reidfw_targets.board_tools import AUTO, BoardTool, Optimization, ToolSettings, automatic_tool, make_tool
+from reidfw_targets.deployment.board import DEPLOY, Deployable
+from reidfw_targets.facts import BOARDS, BoardFacts
+from reidfw_targets.published import figures_for
+
+logger = logging.getLogger(__name__)
 
 
 class Stm32Board(Target):
-    """An STM32 board; the facts stand in :attr:`info`.
+    """An STM32 board; what is known about it stands in :attr:`facts`.
 
     Formats: those that ST Edge AI Core reads, quantized or float.
     Source: the user's document, sections 2.3 (``model_path``) and 2.9 (boards).
     """
 
     accepts = frozenset(ModelFormat(container) for container in ("keras", "tflite", "onnx"))
-    info: ClassVar[TargetInfo]
+    facts: ClassVar[BoardFacts]
+
+    class Params(ComponentParams):
+        """What measures, from ``benchmarking``, and where it is, from ``tools.stedgeai``."""
+
+        tool: str = Field(
+            AUTO,
+            description="What measures: stedgeai, stedgeai_cloud, another installed board tool, or auto: the cloud "
+            "with tools.stedgeai.on_cloud, else a local stedgeai where there is one, else portable_c",
+        )
+        tool_options: dict[str, Any] = Field(default_factory=dict, description="Options of that tool")
+        optimization: Optimization = Field("balanced", description="What generated C code is optimised for")
+        on_cloud: bool = Field(False, description="Use ST's developer cloud")
+        path_to_stedgeai: Path | None = Field(
+            None, description="The stedgeai executable or its installation's folder; None looks for it"
+        )
+        version: str | None = Field(None, description="Version that the cloud shall use; None takes its latest")
+
+        @model_validator(mode="after")
+        def _known_tool(self) -> Stm32Board.Params:
+            if self.tool != AUTO:
+                try:
+                    make_tool(self.tool, self.settings, self.tool_options)
+                except ToolNotFound as cause:
+                    raise ValueError(f"{cause.message}. {cause.hint or ''}".rstrip()) from cause
+            return self
+
+        @property
+        def settings(self) -> ToolSettings:
+            """What tools take from it."""
+            return ToolSettings(
+                optimization=self.optimization,
+                on_cloud=self.on_cloud,
+                path_to_stedgeai=self.path_to_stedgeai,
+                version=self.version,
+            )
 
     @hookimpl
     def describe_target(self) -> TargetInfo:
         """Processor and memory of the board."""
-        return self.info
+        return self.facts.info
+
+    @hookimpl
+    def describe_abilities(self) -> Mapping[str, str]:
+        """What would measure here and now; starts no program."""
+        try:
+            name, why = automatic_tool(self.facts, self.params.settings)
+        except ReidfwError as cause:
+            return {"benchmark_model": f"no: {cause.message}"}
+        return {"benchmark_model": f"{name} ({why})"}
+
+    @hookimpl
+    def probe_target(self, ability: str) -> str:
+        """Looks whether the tool can measure for this board; see the hook's contract."""
+        tool, why = self._tool()
+        return f"{ability.partition('_')[0]} with {tool.name} ({why}): {tool.find(self.facts)}"
+
+    @hookimpl
+    def published_figures(self, model: ModelFile) -> Sequence[str]:
+        """What ST published for such a model on this board; see the hook's contract."""
+        return [str(figure) for figure in figures_for(self.facts.name, model.name)]
+
+    @hookimpl
+    def benchmark_model(self, model: ModelFile, workdir: Path) -> BenchmarkReport:
+        """Measures with the chosen tool; see the hook's contract."""
+        tool, why = self._tool()
+        logger.info("%s is measured with %s (%s)", self.facts.name, tool.name, why)
+        return tool.benchmark(self.facts, model, workdir)
+
+    def _tool(self) -> tuple[BoardTool, str]:
+        """The tool, and why this one.
+
+        Raises:
+            ToolNotFound: there is none, or it does not take the options.
+        """
+        name, why = self.params.tool, "benchmarking.tool"
+        if name == AUTO:
+            name, why = automatic_tool(self.facts, self.params.settings)
+        try:
+            return make_tool(name, self.params.settings, self.params.tool_options), why
+        except ValueError as cause:
+            raise ToolNotFound(str(cause)) from cause
 
 
-_FACTS: dict[str, TargetInfo] = {
-    "B-U585I-IOT02A": TargetInfo(
-        core="Cortex-M33", clock_mhz=160, ram_kib=786, flash_kib=2048, external_flash_kib=64 * _MIB, source=_SERVICES
-    ),
-    "NUCLEO-F401RE": TargetInfo(
-        core="Cortex-M4", clock_mhz=84, ram_kib=96, flash_kib=512, source="STM32F401xD/xE data sheet DS10086"
-    ),
-    "NUCLEO-G474RE": TargetInfo(core="Cortex-M4", clock_mhz=170, ram_kib=128, flash_kib=512, source=_SERVICES),
-    "NUCLEO-H743ZI2": TargetInfo(
-        core="Cortex-M7", clock_mhz=480, ram_kib=1024, flash_kib=2048, source="STM32H742/743 data sheet DS12110"
-    ),
-    "NUCLEO-N657X0-Q": TargetInfo(
-        core="Cortex-M55",
-        ram_kib=4 * 448,
-        external_flash_kib=32 * _MIB,
-        npu="Neural-ART",
-        source="memory pools of the STM32N6 re-identification application (4 x 448 KiB for the NPU)",
-    ),
-    "STM32F469I-DISCO": TargetInfo(
-        core="Cortex-M4",
-        clock_mhz=180,
-        ram_kib=384,
-        flash_kib=2048,
-        external_ram_kib=16 * _MIB,
-        external_flash_kib=16 * _MIB,
-        source=_SERVICES,
-    ),
-    "STM32F746G-DISCO": TargetInfo(
-        core="Cortex-M7",
-        clock_mhz=216,
-        ram_kib=320,
-        flash_kib=1024,
-        external_ram_kib=8 * _MIB,
-        external_flash_kib=16 * _MIB,
-        source="STM32F746xx data sheet DS10916, Discovery kit user manual UM1907",
-    ),
-    "STM32F769I-DISCO": TargetInfo(
-        core="Cortex-M7",
-        clock_mhz=216,
-        ram_kib=512,
-        flash_kib=2048,
-        external_ram_kib=1 * _MIB,
-        external_flash_kib=64 * _MIB,
-        source=_SERVICES,
-    ),
-    "STM32H573I-DK": TargetInfo(
-        core="Cortex-M33",
-        clock_mhz=250,
-        ram_kib=640,
-        flash_kib=2048,
-        external_flash_kib=64 * _MIB,
-        source="STM32H573xx data sheet DS14258, Discovery kit user manual UM3143",
-    ),
-    "STM32H735G-DK": TargetInfo(
-        core="Cortex-M7",
-        clock_mhz=550,
-        ram_kib=564,
-        flash_kib=1024,
-        external_ram_kib=16 * _MIB,
-        external_flash_kib=64 * _MIB,
-        source=_SERVICES,
-    ),
-    "STM32H747I-DISCO": TargetInfo(
-        core="Cortex-M7 + Cortex-M4",
-        clock_mhz=400,
-        ram_kib=1024,
-        flash_kib=2048,
-        external_ram_kib=8 * _MIB,
-        external_flash_kib=16 * _MIB,
-        source=_SERVICES,
-    ),
-    "STM32H7B3I-DK": TargetInfo(
-        core="Cortex-M7",
-        clock_mhz=280,
-        ram_kib=1184,
-        flash_kib=2048,
-        external_ram_kib=16 * _MIB,
-        external_flash_kib=64 * _MIB,
-        source=_SERVICES,
-    ),
-    "STM32H7S78-DK": TargetInfo(
-        core="Cortex-M7",
-        clock_mhz=600,
-        ram_kib=620,
-        flash_kib=64,
-        external_ram_kib=32 * _MIB,
-        external_flash_kib=128 * _MIB,
-        source="STM32H7Sxx8 data sheet DS14359, Discovery kit user manual UM3289",
-    ),
-    "STM32L4R9I-DISCO": TargetInfo(
-        core="Cortex-M4", clock_mhz=120, ram_kib=640, flash_kib=2048, external_flash_kib=16 * _MIB, source=_SERVICES
-    ),
-    "STM32MP135F-DK": TargetInfo(
-        core="Cortex-A7",
-        clock_mhz=1000,
-        external_ram_kib=512 * _MIB,
-        source="STM32MP135C/F data sheet DS13483, Discovery kit user manual UM2993",
-    ),
-    "STM32MP157F-DK2": TargetInfo(
-        core="2 x Cortex-A7 + Cortex-M4",
-        clock_mhz=800,
-        external_ram_kib=512 * _MIB,
-        source="STM32MP157C/F data sheet DS12505, Discovery kit user manual UM2637",
-    ),
-    "STM32MP257F-EV1": TargetInfo(
-        core="2 x Cortex-A35 + Cortex-M33",
-        clock_mhz=1500,
-        external_ram_kib=4096 * _MIB,
-        npu="NPU and GPU of the STM32MP25",
-        source="STM32MP257C/F data sheet DS14284, evaluation board user manual UM3359",
-    ),
-    "STM32N6570-DK": TargetInfo(
-        core="Cortex-M55",
-        ram_kib=4 * 448,
-        external_ram_kib=16 * _MIB,
-        external_flash_kib=32 * _MIB,
-        npu="Neural-ART",
-        source="memory pools of the STM32N6 re-identification application (4 x 448 KiB for the NPU)",
-    ),
-}
+class DeployableBoard(Deployable, Stm32Board):
+    """An STM32 board that applications can be built for and written to."""
+
+    class Params(Deployable.Params, Stm32Board.Params):
+        """What concerns deployment, and what concerns every board."""
+
+    @hookimpl
+    def probe_target(self, ability: str) -> str:
+        """Looks whether tools, C project and board are there; see the hook's contract."""
+        return self.probe_deployment() if ability == DEPLOY else super().probe_target(ability)
+
+
+_DEPLOYABLE = frozenset({"STM32N6", "STM32H7"})
+"""Series with an application by ST, or for which a C project of the user's own is built."""
 
 
 def _board(name: str, class_name: str) -> type[Component]:
-    info = _FACTS[name]
-    npu = f", {info.npu}" if info.npu else ""
-    return variant(Stm32Board, class_name, doc=f"{name}: {info.core}{npu}. Source: {info.source}.", info=info)
+    facts = BOARDS[name]
+    npu = f", {facts.npu}" if facts.npu else ""
+    base = DeployableBoard if facts.series in _DEPLOYABLE else Stm32Board
+    return variant(base, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
 
 
 BU585iIot02a = _board("B-U585I-IOT02A", "BU585iIot02a")

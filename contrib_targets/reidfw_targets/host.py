@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from reidfw_core.api import (
     DataError,
     EmbeddingRunner,
+    MemoryEstimate,
     ModelFile,
     ModelFormat,
     Target,
@@ -60,6 +62,25 @@ class Host(Target):
         if not model.path.is_file():
             raise DataError(f"There is no model file {model.path}")
         return _runner_opener(model.path)(model.path, num_threads)
+
+    @hookimpl
+    def estimate_memory(self, model: ModelFile) -> MemoryEstimate:
+        """Weights and activations of a TensorFlow Lite or ONNX file; see the hook's contract."""
+        return _estimator(model.path)(model.path)
+
+
+def _estimator(path: Path) -> Callable[[Path], MemoryEstimate]:
+    container = ModelFormat.of_file(path).container
+    if container == "tflite":
+        from reidfw_targets._tflite.memory import estimate_tflite
+
+        return estimate_tflite
+    if container == "onnx":
+        _require("ONNX", "onnx", path, 'pip install "reidfw-targets[onnx]"')
+        from reidfw_targets._onnx.memory import estimate_onnx
+
+        return estimate_onnx
+    raise DataError(f"{path} is no .tflite or .onnx file")
 
 
 class _OpensRunner(Protocol):

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import pytest
+from pydantic import ValidationError
+from reidfw_targets import board_tools
 
-from reidfw_core.api import ModelFormat, Target
+from reidfw_core.api import ModelFormat, Target, ToolNotFound
+
+from .vendor_tool import write_stedgeai
 
 NAMED_FOR_BENCHMARKING = {
     "STM32N6570-DK",
@@ -45,7 +49,8 @@ def test_a_board_describes_itself(name):
     assert info.ram_kib or info.external_ram_kib
     for text in ("tflite/int8", "onnx/int8_qdq", "keras/float32"):
         assert any(accepted.fits(ModelFormat.parse(text)) for accepted in board.accepts)
-    assert not {"open_runner", "benchmark_model", "deploy_model"} & set(dir(board))
+    deployable = board.facts.series in {"STM32N6", "STM32H7"}
+    assert ("deploy_model" in dir(board)) == deployable
 
 
 def test_the_npu_boards():
@@ -63,3 +68,58 @@ def test_entry_points_import_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def h747(**params):
+    board = BOARDS["STM32H747I-DISCO"].load()
+    return board(board.Params(**params))
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch, tmp_path):
+    for name in ("STEDGEAI_CORE_DIR", "STM32_AI_EXE", "stmai_username", "stmai_password"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(board_tools, "tool_entries", dict)
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_no_tool_at_all_is_told_with_what_to_do():
+    with pytest.raises(ToolNotFound) as caught:
+        h747().probe_target("benchmark_model")
+    assert "on_cloud: True" in caught.value.hint
+    assert h747().describe_abilities()["benchmark_model"].startswith("no: ST Edge AI Core is not there")
+
+
+def test_the_tool_is_chosen_by_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    program = write_stedgeai(tmp_path / "2.0/Utilities/linux/stedgeai")
+    found = h747(path_to_stedgeai=program).probe_target("benchmark_model")
+    assert found.startswith("benchmark with stedgeai (stedgeai found by tools.stedgeai.path_to_stedgeai)")
+    assert "ST Edge AI Core 2.0.0-20049" in found
+    cloud = h747(path_to_stedgeai=program, on_cloud=True).describe_abilities()
+    assert cloud["benchmark_model"] == "stedgeai_cloud (tools.stedgeai.on_cloud: True)"
+
+
+@pytest.mark.parametrize("stand_in", [False, True])
+def test_what_the_user_names_is_never_replaced(tmp_path, monkeypatch, stand_in):
+    entry = EntryPoint("portable_c", "pathlib:Path", board_tools.GROUP)
+    monkeypatch.setattr(board_tools, "tool_entries", lambda: {"portable_c": entry} if stand_in else {})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ToolNotFound, match="in which there is no stedgeai"):
+        h747(path_to_stedgeai=tmp_path).probe_target("benchmark_model")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"tool": "stedgai"}, "There is no board tool 'stedgai' \\(did you mean 'stedgeai'"),
+        ({"tool": "stedgeai", "tool_options": {"timeout": 3}}, "tool_options of 'stedgeai': timeout: Extra inputs"),
+        ({"tool": "stedgeai_cloud", "tool_options": {"timeout_s": 0}}, "timeout_s: Input should be greater than 0"),
+        ({"optimization": "speed"}, "optimization"),
+    ],
+)
+def test_misspelt_settings(params, message):
+    with pytest.raises(ValidationError, match=message):
+        h747(**params)

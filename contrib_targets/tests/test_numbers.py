@@ -10,7 +10,7 @@ from reidfw_core.api import DataError
 
 
 def numbers(dtype, scale, zero_point):
-    from reidfw_targets._tflite.numbers import TensorNumbers
+    from reidfw_targets.numbers import TensorNumbers
 
     return TensorNumbers(np.dtype(dtype), scale, zero_point)
 

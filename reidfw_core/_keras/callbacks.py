@@ -75,10 +75,58 @@ def _build_callback(name: str, arguments: dict[str, Any], known: Mapping[str, ty
                 + (f" (did you mean '{near}'?)" if near else ""),
                 hint="Arguments: " + ", ".join(accepted),
             )
+    _check_numbers(name, arguments, known[name])
     try:
         return known[name](**arguments)
     except (TypeError, ValueError) as cause:
         raise DataError(f"training.callbacks.{name}: {str(cause).splitlines()[0]}") from cause
+
+
+_COUNTS = ("patience", "cooldown", "start_from_epoch")
+"""Arguments of Keras's callbacks that are whole numbers from 0 on."""
+
+
+def _check_numbers(name: str, arguments: Mapping[str, Any], callback: type) -> None:
+    """Keras would notice at the end of the first epoch, or never."""
+    for key, parameter in inspect.signature(callback).parameters.items():
+        if key not in arguments or not _is_number(parameter.default):
+            continue
+        value = arguments[key]
+        if not _is_number(value):
+            raise DataError(f"training.callbacks.{name}.{key}: a number is expected, got {value!r}")
+        if key in _COUNTS and (value < 0 or value != int(value)):
+            raise DataError(f"training.callbacks.{name}.{key}: a whole number from 0 on is expected, got {value}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_schedule(callbacks: Iterable[keras.callbacks.Callback], epochs: int, rate: float) -> None:
+    """Computes the learning rate of every epoch, so that a schedule that cannot is found before the training.
+
+    Args:
+        callbacks: those of the configuration.
+        epochs: of the training.
+        rate: with which it begins.
+
+    Raises:
+        DataError: a ``LearningRateScheduler`` raises, or gives no positive finite number.
+    """
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.LearningRateScheduler):
+            continue
+        for epoch in range(epochs):
+            where = f"training.callbacks.LearningRateScheduler.schedule: in epoch {epoch} (counted from 0)"
+            try:
+                try:
+                    rate = callback.schedule(epoch, rate)
+                except TypeError:  # Keras takes functions of the epoch alone, too
+                    rate = callback.schedule(epoch)
+            except (ArithmeticError, ValueError) as cause:
+                raise DataError(f"{where} it gives no number: {cause}") from cause
+            if not (math.isfinite(rate) and rate >= 0):
+                raise DataError(f"{where} it gives {rate}, which is no learning rate")
 
 
 def check_monitors(callbacks: Iterable[keras.callbacks.Callback], metrics: Sequence[str]) -> None:
@@ -290,12 +338,20 @@ def _rate_of(trainer: Any) -> float:
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Adds ``learning_rate`` to each epoch's logs."""
+    """Adds ``learning_rate`` to each epoch's logs: that of its last step, not what callbacks have set for the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rate = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Reads the rate of the step that was made."""
+        self._rate = _rate_of(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reads the optimizer's present rate."""
+        """Tells it."""
         if logs is not None:
-            logs["learning_rate"] = _rate_of(self.model)
+            logs["learning_rate"] = self._rate
 
 
 class StopOnNan(keras.callbacks.Callback):

@@ -17,11 +17,14 @@ class Complexity:
         parameters: numbers in all weights, statistics of batch normalization included.
         macs: multiply-accumulate operations of convolutions and dense layers; all others are few beside them.
         largest_tensor: numbers in the largest tensor between two layers.
+        largest_pair: most numbers that a layer's inputs and output hold together: the least that any execution layer
+            by layer needs.
     """
 
     parameters: int
     macs: int
     largest_tensor: int
+    largest_pair: int
 
 
 def complexity(model: keras.Model) -> Complexity:
@@ -32,13 +35,23 @@ def complexity(model: keras.Model) -> Complexity:
     Args:
         model: with a known input shape.
     """
-    macs = largest = 0
+    macs = largest = pair = 0
     for layer in model._flatten_layers(include_self=False):
         for node in layer._inbound_nodes:
             output = node.output_tensors[0].shape
-            largest = max(largest, math.prod(size for size in output[1:] if size))
+            largest = max(largest, _numbers(output))
+            if type(layer).__name__ not in _IN_PLACE:
+                pair = max(pair, _numbers(output) + sum(_numbers(tensor.shape) for tensor in node.input_tensors))
             macs += _layer_macs(layer, output)
-    return Complexity(model.count_params(), macs, largest)
+    return Complexity(model.count_params(), macs, largest, pair)
+
+
+_IN_PLACE = frozenset({"InputLayer", "BatchNormalization", "ReLU", "Activation", "Dropout", "ZeroPadding2D", "Add"})
+"""Layers that a converter fuses into their neighbours, or that need no memory of their own."""
+
+
+def _numbers(shape: tuple[Any, ...]) -> int:
+    return math.prod(size for size in shape[1:] if size)
 
 
 def _layer_macs(layer: keras.layers.Layer, output: tuple[Any, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -241,6 +242,15 @@ def build_optimizer(name: str, arguments: dict[str, Any]) -> keras.optimizers.Op
             f"training.optimizer: Keras has no optimizer '{name}'" + (f" (did you mean '{near}'?)" if near else ""),
             hint="Optimizers: " + ", ".join(sorted(known)),
         )
+    accepted = [key for key in inspect.signature(known[matches[0]]).parameters if key != "kwargs"]
+    for key in arguments:
+        if key not in accepted:
+            near = "learning_rate" if key == "lr" else nearest_match(key, accepted)
+            raise DataError(
+                f"training.optimizer.{matches[0]}: there is no argument '{key}'"
+                + (f" (did you mean '{near}'?)" if near else ""),
+                hint="Arguments: " + ", ".join(accepted),
+            )
     rate = arguments.get("learning_rate")
     if isinstance(rate, (int, float)) and not isinstance(rate, bool):
         if rate <= 0:

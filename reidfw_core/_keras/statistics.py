@@ -29,8 +29,8 @@ def set_batch_norm_momentum(model: keras.Model, momentum: float) -> None:
         layer.momentum = momentum
 
 
-def measure_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
-    """Replaces the moving mean and variance by those of ``batches`` under the present weights.
+class BatchNormMeter:
+    """Measures the moving mean and variance of a model's batch normalizations anew; made once, used many times.
 
     Each layer's statistics become the averages of its batch means and batch variances. Layers that are frozen keep
     theirs.
@@ -39,27 +39,36 @@ def measure_batch_norm(model: keras.Model, batches: Iterable[Any]) -> None:
 
     Args:
         model: the model; nothing but the moving statistics changes.
-        batches: (B, H, W, C) float32 images as in training, not augmented.
     """
-    layers = [layer for layer in batch_norm_layers(model) if layer.trainable]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    sums = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_variance.shape)) for layer in layers]
-    count = 0
-    try:
-        for layer in layers:
-            layer.momentum = 0.0  # each batch then leaves exactly its own statistics behind
-        forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
-        for images in batches:
-            forward(images)
-            count += 1
-            for layer, (means, variances) in zip(layers, sums, strict=True):
-                np.add(means, layer.moving_mean.numpy(), out=means)
-                np.add(variances, layer.moving_variance.numpy(), out=variances)
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-    for layer, (mean, variance) in zip(layers, sums, strict=True):
-        layer.moving_mean.assign(mean / max(1, count))
-        layer.moving_variance.assign(variance / max(1, count))
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._layers = [layer for layer in batch_norm_layers(model) if layer.trainable]
+        self._forward = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
+
+    def measure(self, batches: Iterable[Any]) -> None:
+        """Replaces the statistics by those of ``batches`` under the present weights.
+
+        Args:
+            batches: (B, H, W, C) float32 images as in training, not augmented.
+        """
+        if not self._layers:
+            return
+        momenta = [layer.momentum for layer in self._layers]
+        sums = [(np.zeros(layer.moving_mean.shape), np.zeros(layer.moving_variance.shape)) for layer in self._layers]
+        count = 0
+        try:
+            for layer in self._layers:
+                layer.momentum = 0.0  # each batch then leaves exactly its own statistics behind
+            for images in batches:
+                self._forward(images)
+                count += 1
+                for layer, (means, variances) in zip(self._layers, sums, strict=True):
+                    np.add(means, layer.moving_mean.numpy(), out=means)
+                    np.add(variances, layer.moving_variance.numpy(), out=variances)
+        finally:
+            for layer, momentum in zip(self._layers, momenta, strict=True):
+                layer.momentum = momentum
+        for layer, (mean, variance) in zip(self._layers, sums, strict=True):
+            layer.moving_mean.assign(mean / max(1, count))
+            layer.moving_variance.assign(variance / max(1, count))

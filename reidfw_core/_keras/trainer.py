@@ -110,7 +110,9 @@ class ReidTrainer(keras.Model):
         precision: str = "float32",
     ) -> None:
         super().__init__(name="reid_trainer")
-        self._published = network.training.variables
+        # Inside a function Keras does not see them: they would count as variables of the trainer, without gradients.
+        published = network.training.variables
+        self._published: Callable[[], list[Any]] = lambda: published
         self._in_place = precision == "float32"
         self.network = network.training if self._in_place else in_precision(network.training, precision)
         fuse_batch_norm(self.network)
@@ -136,9 +138,14 @@ class ReidTrainer(keras.Model):
                 term.function(keras.KerasTensor((None,), "int64"), keras.KerasTensor((None, width), "float32"))
 
     @property
+    def steps_done(self) -> int:
+        """Batches that this training has seen, those before an interruption included."""
+        return int(self._steps.numpy())
+
+    @property
     def published_variables(self) -> list[Any]:
         """The variables of the network that is validated and saved."""
-        return list(self._published)
+        return list(self._published())
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -148,14 +155,14 @@ class ReidTrainer(keras.Model):
         """
         averages = {id(v): average for v, average in zip(self._averaged, self._averages, strict=True)}
         values = [averages.get(id(variable), variable).numpy() for variable in self.network.variables]
-        own = [variable.numpy() for variable in self._published] if self._in_place else []
-        for variable, value in zip(self._published, values, strict=True):
+        own = [variable.numpy() for variable in self._published()] if self._in_place else []
+        for variable, value in zip(self._published(), values, strict=True):
             variable.assign(value)
         try:
             yield
         finally:
             if self._in_place:
-                for variable, value in zip(self._published, own, strict=True):
+                for variable, value in zip(self._published(), own, strict=True):
                     variable.assign(value)
 
     def state_arrays(self) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
+from reidfw_core.context import BOARD_FILES_DIR
 from reidfw_core.errors import ConfigError, DataError, Problem
 from reidfw_core.files import file_digest
 from reidfw_core.types import EmbeddingRunner, Role, Samples
@@ -162,7 +163,13 @@ def opened_model(model: Path, images: Path, arguments: Sequence[str]) -> Iterato
         import_frameworks()
         threads = runner_threads(configuration.config.general.num_threads_tflite)
         file_facts = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
-        runner: EmbeddingRunner = bus.ask(target.component, "open_runner", model=file_facts, num_threads=threads)
+        runner: EmbeddingRunner = bus.ask(
+            target.component,
+            "open_runner",
+            model=file_facts,
+            num_threads=threads,
+            workdir=Path.cwd() / BOARD_FILES_DIR,
+        )
         try:
             yield OpenedModel(configuration, bus, runner, image_spec(preprocessing, runner.input_shape), path)
         finally:

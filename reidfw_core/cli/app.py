@@ -332,6 +332,50 @@ def report(
         command.report(runs, output, as_json=as_json)
 
 
+@app.command("compile")
+def compile_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Quantized model file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the code; it is made.")],
+    target: Annotated[str | None, typer.Option(help="What writes the code; by default the one that can.")] = None,
+    input_mode: Annotated[
+        str | None, typer.Option("--input", help="resident: image in RAM as a whole; rows: row by row.")
+    ] = None,
+    ram_limit: Annotated[float | None, typer.Option(help="Most working memory in KiB.", min=1)] = None,
+    kernels: Annotated[
+        str, typer.Option(help="plain: any processor; dsp: processors with DSP instructions.")
+    ] = "plain",
+    verify: Annotated[int, typer.Option(help="Images whose every tensor is compared.", min=0, max=64)] = 1,
+    debug: Debug = False,
+) -> None:
+    """Write a model as source code that can be built into any firmware, and check that it computes the same."""
+    from reidfw_core.cli import compiling as command
+
+    with reporting_errors(debug):
+        command.compile_model(
+            model,
+            output,
+            target=target,
+            input_mode=input_mode,
+            ram_limit_kib=ram_limit,
+            kernels=kernels,
+            verify=verify,
+        )
+
+
+@app.command()
+def fit(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, .tflite or .onnx file.")],
+    board: Annotated[list[str] | None, typer.Option("--board", "-b", help="Only this board; may be repeated.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Tell on which boards a model fits, before anything is built."""
+    from reidfw_core.cli import fit as command
+
+    with reporting_errors(debug):
+        command.fit(model, board or [], as_json=as_json)
+
+
 @app.command()
 def init(
     starter: Annotated[str | None, typer.Argument(help="Name of a starter configuration.")] = None,

@@ -25,8 +25,9 @@ def reporting_errors(debug: bool) -> Iterator[None]:
 
         show_error(error)
         raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         if debug:
             raise
-        typer.echo("Interrupted.", err=True)
+        told = str(interruption)  # what state something was left in
+        typer.echo(f"Interrupted. {told}".rstrip(), err=True)
         raise typer.Exit(130) from None

@@ -25,6 +25,9 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
     catalog = Catalog()
     kinds = [catalog.kind(kind).name] if kind else list(KINDS)
     rows = [_row(catalog, entry, check=check) for name in kinds for entry in catalog.entries(name)]
+    if kinds == ["targets"]:
+        for row, entry in zip(rows, catalog.entries("targets"), strict=True):
+            row["here"] = _abilities(catalog, entry)
     if as_json:
         show_json(rows)
         return
@@ -42,6 +45,9 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
                 tuple(row[column] for column in ("name", "distribution", "version", "status", "note")) for row in own
             ]
             console.print(aligned(name, ("name", "distribution", "version", "status", "note"), cells, _COLORS))
+    if kinds == ["targets"]:
+        cells = [(row["name"], row["here"]) for row in rows]
+        console.print(aligned("here and now", ("name", "abilities"), cells))
     distributions = {row["distribution"]: row for row in rows}
     cells = [(name, row["version"], row["summary"]) for name, row in sorted(distributions.items())]
     console.print(aligned("distributions", ("name", "version", "what it brings"), cells))
@@ -126,6 +132,28 @@ def _row(catalog: Catalog, entry: CatalogEntry, *, check: bool) -> dict[str, str
         "summary": entry.summary,
         "note": note,
     }
+
+
+_ABILITIES = {"open_runner": "evaluate, predict", "benchmark_model": "benchmark", "deploy_model": "deploy"}
+
+
+def _abilities(catalog: Catalog, entry: CatalogEntry) -> str:
+    """What a target can do here and now, in one line; it is imported, but nothing is started."""
+    from pydantic import ValidationError
+
+    try:
+        component: Any = catalog.load(entry.kind, entry.reference)
+        here = component().describe_abilities() if hasattr(component, "describe_abilities") else {}
+    except ReidfwError as error:
+        return f"unknown: {error.message.splitlines()[0]}"
+    except ValidationError:
+        here = {}  # it needs parameters
+    told = [
+        f"{title}: {here[hook]}" if hook in here else title
+        for hook, title in _ABILITIES.items()
+        if hasattr(component, hook)
+    ]
+    return "; ".join(told) or "describes itself only"
 
 
 def _fault(catalog: Catalog, entry: CatalogEntry) -> str | None:

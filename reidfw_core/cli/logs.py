@@ -13,7 +13,19 @@ from rich.logging import RichHandler
 
 from reidfw_core.cli.render import messages
 
-NOISY = ("absl", "tensorflow", "h5py", "matplotlib", "PIL", "mlflow", "alembic", "sqlalchemy", "git", "urllib3")
+NOISY = (
+    "absl",
+    "tensorflow",
+    "h5py",
+    "matplotlib",
+    "PIL",
+    "mlflow",
+    "clearml",
+    "alembic",
+    "sqlalchemy",
+    "git",
+    "urllib3",
+)
 """Loggers of libraries whose information messages are not for users; their warnings go through."""
 
 

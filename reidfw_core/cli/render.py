@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from reidfw_core.errors import ReidfwError
 if TYPE_CHECKING:
     from reidfw_core.plan.planner import Plan
     from reidfw_core.run.runner import RunResult
+    from reidfw_core.types import CommandLine
 
 
 MOST_PREDICTIONS = 30
@@ -105,6 +107,19 @@ def show_plan(plan: Plan) -> None:
     console.print(table(f"Plan of {plan.operation_mode}", ("#", "step", "component", "takes", "gives", "data"), rows))
     for note in plan.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
+
+
+def show_commands(steps: Sequence[tuple[str, Sequence[CommandLine]]]) -> None:
+    """Prints the programs that each step would start, each as one could type it."""
+    console = screen()
+    for title, commands in steps:
+        console.print(f"\n[bold]{escape(title)}[/] would start, in this order:")
+        for number, command in enumerate(commands, start=1):
+            where = f" [dim](in {escape(str(command.cwd))})[/]" if command.cwd is not None else ""
+            console.print(f"{number:>3}. {escape(command.title)}{where}", soft_wrap=True)
+            console.print(f"     {escape(shlex.join(command.argv))}", soft_wrap=True, highlight=False)
+            if command.note:
+                console.print(f"     [yellow]{escape(command.note)}[/]", soft_wrap=True)
 
 
 def show_result(result: RunResult, command: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
-from reidfw_core.cli.render import messages, screen, show_plan, show_result, show_warnings, shown_path
+from reidfw_core.cli.render import messages, screen, show_commands, show_plan, show_result, show_warnings, shown_path
 from reidfw_core.errors import ConfigError, PluginNotFound, Problem, StorageError, nearest_match
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def run(arguments: Sequence[str], config_path: Path | None, config_name: str | N
     from reidfw_core.cli.console import ProgressListener
     from reidfw_core.config import read_config
     from reidfw_core.plan.planner import make_plan
-    from reidfw_core.run.runner import open_bus
+    from reidfw_core.run.runner import open_bus, planned_commands
     from reidfw_core.run.runner import run as run_plan
 
     choice = choose_config(arguments, config_path, config_name)
@@ -109,9 +109,11 @@ def run(arguments: Sequence[str], config_path: Path | None, config_name: str | N
         configuration = read_config(choice.path, choice.overrides, Catalog(), check_paths=True)
         show_warnings(configuration.warnings)
         if dry_run:
-            plan = make_plan(configuration, open_bus(configuration))
+            bus = open_bus(configuration)
+            plan = make_plan(configuration, bus)
             _check_with_frameworks(configuration)
             show_plan(plan)
+            show_commands(planned_commands(plan, configuration, bus))
             return
         result = run_plan(configuration, [("progress", ProgressListener(console))])
     given = [str(choice.path)] if choice.reason == "given" else []

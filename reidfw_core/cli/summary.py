@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reidfw_core.artifacts import PredictionReport, RetrievalReport, TrainedModel
+from reidfw_core.types import DeploymentReport
 
 if TYPE_CHECKING:
     from reidfw_core.run.runner import RunResult
@@ -76,6 +77,8 @@ _FILES = (
     ("*_layer_errors.png", "quantization error layer by layer"),
     ("training_curves.png", "training curves"),
     ("predictions", "a sheet for each query, and tables"),
+    ("generated/C_header/*.h", "the application's header"),
+    ("generated/logs", "the output of each program of the deployment"),
     ("stm32ai_main.log", "the log"),
     ("summary.json", "all numbers for programs"),
 )
@@ -91,13 +94,15 @@ def file_rows(result: RunResult) -> Sequence[tuple[str, str]]:
 
 
 def next_steps(result: RunResult, command: str) -> Sequence[tuple[str, str]]:
-    """What to try next, each with a command line."""
+    """What to try next, each with a command line; what to do with a board comes without."""
     steps: list[tuple[str, str]] = []
     results = [step.result for step in result.steps]
     for one in results:
         if isinstance(one, TrainedModel):
             longer = 2 * max(len(values) for values in one.history.values())
             steps.append(("Train longer", f"reidfw run {command} training.epochs={longer}".replace("  ", " ")))
+        if isinstance(one, DeploymentReport):
+            steps += [("On the board", text) for text in one.next_steps]
     if any(isinstance(one, RetrievalReport) for one in results):
         steps.append(("Compare this run with others", f"reidfw report {shlex.quote(str(result.run_dir))} OTHER_RUN"))
     steps.append(("See other components", "reidfw list backbones"))

@@ -452,11 +452,7 @@ class _Review:
         tools: ToolsSection | None = self.sections.get("tools")
         if tools is not None and not tools.stedgeai.on_cloud and groups & {"benchmarking", "deployment"}:
             tool = tools.stedgeai.path_to_stedgeai
-            if tool is None:
-                self.complain(
-                    ("tools", "stedgeai", "path_to_stedgeai"), "is required, unless tools.stedgeai.on_cloud is True"
-                )
-            elif shutil.which(str(tool)) is None:
+            if tool is not None and shutil.which(str(tool)) is None and not tool.expanduser().is_dir():
                 yield ("tools", "stedgeai", "path_to_stedgeai"), tool, False
         if tools is not None and "deployment" in groups and tools.path_to_cubeIDE is not None:
             yield ("tools", "path_to_cubeIDE"), tools.path_to_cubeIDE, False

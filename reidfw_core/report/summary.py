@@ -226,6 +226,16 @@ class BenchmarkSummary(Part):
     details: dict[str, Any]
 
 
+class DeploymentSummary(Part):
+    """An application that was built, and written to a board."""
+
+    board: str
+    model: ModelSummary
+    firmware: str | None
+    next_steps: list[str]
+    details: dict[str, Any]
+
+
 class PredictionSummary(Part):
     """A prediction."""
 
@@ -262,6 +272,7 @@ class Summary(Part):
     evaluations: list[EvaluationSummary] = Field(default_factory=list)
     fidelity: list[FidelitySummary] = Field(default_factory=list)
     benchmarks: list[BenchmarkSummary] = Field(default_factory=list)
+    deployments: list[DeploymentSummary] = Field(default_factory=list)
     prediction: PredictionSummary | None = None
     figures: list[FigureSummary] = Field(default_factory=list)
     environment: dict[str, Any] = Field(default_factory=dict)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reidfw_core.bus import HookBus
 from reidfw_core.catalog import fold
 from reidfw_core.components import Component
-from reidfw_core.context import STATE_DIR, RunContext
+from reidfw_core.context import BOARD_FILES_DIR, STATE_DIR, RunContext
 from reidfw_core.downloads import download, is_url
 from reidfw_core.errors import ReidfwError, StepError, StorageError
 from reidfw_core.files import STORAGE_ERRNOS, write_text
@@ -36,9 +36,10 @@ from reidfw_core.run.directory import (
 from reidfw_core.run.resume import Continuation, FinishedStep
 from reidfw_core.run.setup import import_frameworks, prepare_frameworks
 from reidfw_core.run.summarize import summarize
+from reidfw_core.services.deployment import GENERATED_DIR
 from reidfw_core.services.resuming import LAST_MODEL, check_resume_point
 from reidfw_core.services.training import check_settings
-from reidfw_core.types import BenchmarkReport, ModelFile, ModelFormat
+from reidfw_core.types import BenchmarkReport, CommandLine, ModelFile, ModelFormat
 
 if TYPE_CHECKING:
     from reidfw_core.config import Configuration
@@ -86,6 +87,37 @@ def open_bus(configuration: Configuration, listeners: Sequence[tuple[str, Compon
     return bus
 
 
+def planned_commands(
+    plan: Plan, configuration: Configuration, bus: HookBus
+) -> tuple[tuple[str, tuple[CommandLine, ...]], ...]:
+    """The programs that the steps of a plan would start, by the steps' titles; starts none.
+
+    Files that the run makes are named in angle brackets.
+    """
+    folder = Path("<run folder>")
+    given = configuration.config.model.model_path
+    known = {"open_runner": BOARD_FILES_DIR, "benchmark_model": BOARD_FILES_DIR, "deploy_model": GENERATED_DIR}
+    told: list[tuple[str, tuple[CommandLine, ...]]] = []
+    for planned in plan.steps:
+        component, hook = planned.component, planned.step.hook
+        if component is None or hook not in known or planned.takes is None:
+            continue
+        if not bus.supports(component.component, "list_commands"):
+            continue
+        made = any(earlier.gives is not None for earlier in plan.steps[: planned.number - 1])
+        path = folder / f"<model>.{planned.takes.container}" if made or given is None else Path(str(given)).expanduser()
+        commands = bus.ask(
+            component.component,
+            "list_commands",
+            ability=hook,
+            model=ModelFile(path=path, format=planned.takes, name=path.stem),
+            workdir=folder / known[hook],
+        )
+        if commands:
+            told.append((planned.step.title, tuple(commands)))
+    return tuple(told)
+
+
 def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[type, Any]:
     """Finds what can be known to fail before the first minute of work.
 
@@ -100,7 +132,7 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
     for planned in plan.steps:
         if planned.component and planned.step.hook and bus.supports(planned.component.component, "probe_target"):
             found = bus.ask(planned.component.component, "probe_target", ability=planned.step.hook)
-            logger.debug("%s: %s", planned.component.name, found)
+            logger.info("%s: %s", planned.component.name, found)
     config = configuration.config
     if config.dataset.check_image_files:  # decodes with TensorFlow, which must not start before its devices are set
         import_frameworks(config.general, config.training)
@@ -109,7 +141,39 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
         artifacts = read_sources(plan, configuration, bus)
         import_frameworks(config.general, config.training)
     check_training(configuration)
+    check_fit(plan, configuration, bus)
     return artifacts
+
+
+def check_fit(plan: Plan, configuration: Configuration, bus: HookBus) -> None:
+    """Stops a chain that trains a network which its board cannot hold: the architecture tells its weights.
+
+    Raises:
+        DoesNotFit: even with external memory there is no room for it.
+    """
+    from reidfw_core.services.fit import estimate_architecture, judge, require_weights_fit
+
+    backbone, shape = configuration.components.backbone, configuration.config.model.input_shape
+    boards = [
+        planned.component
+        for planned in plan.steps
+        if planned.component is not None and planned.step.hook in ("benchmark_model", "deploy_model")
+    ]
+    if not boards or backbone is None or shape is None or not any(p.step.name == "train" for p in plan.steps):
+        return
+    network = bus.ask(
+        backbone.component,
+        "build_backbone",
+        input_shape=shape,
+        pretrained=False,
+        seed=configuration.config.general.global_seed,
+    )
+    needed = estimate_architecture(network)
+    for board in boards:
+        info = bus.ask(board.component, "describe_target")
+        require_weights_fit(board.name, info, needed)
+        for reason in judge(info, needed).reasons:
+            logger.warning("%s: %s (%s)", board.name, reason, needed.method)
 
 
 def check_training(configuration: Configuration) -> None:

@@ -23,7 +23,7 @@ from reidfw_core.files import file_digest
 from reidfw_core.metrics import ThresholdScores, rank_resolution
 from reidfw_core.report import summary as parts
 from reidfw_core.run.directory import environment, jsonable
-from reidfw_core.types import BenchmarkReport, ModelFile, TargetInfo
+from reidfw_core.types import BenchmarkReport, DeploymentReport, ModelFile, TargetInfo
 
 if TYPE_CHECKING:
     from reidfw_core.config import Configuration
@@ -89,6 +89,7 @@ def summarize(
             for step in done
             if isinstance(step.result, BenchmarkReport)
         ],
+        deployments=[_deployment(step, run_dir) for step in done if isinstance(step.result, DeploymentReport)],
         prediction=next((_prediction(r, run_dir) for _, r in results if isinstance(r, PredictionReport)), None),
         figures=[_figure(figure, key, run_dir) for key, r in results for figure in _figures(r)],
         environment=jsonable(environment(configuration)),
@@ -259,6 +260,19 @@ def _benchmark(step: StepResult, run_dir: Path, board: TargetInfo) -> parts.Benc
         total_flash_kib=report.total_flash_kib,
         board_ram_kib=board.ram_kib,
         board_flash_kib=board.flash_kib,
+        details=jsonable(report.details),
+    )
+
+
+def _deployment(step: StepResult, run_dir: Path) -> parts.DeploymentSummary:
+    report: DeploymentReport = step.result
+    assert step.planned.component is not None
+    assert step.model is not None
+    return parts.DeploymentSummary(
+        board=step.planned.component.name,
+        model=_model(step.model, run_dir),
+        firmware=None if report.firmware is None else str(report.firmware),
+        next_steps=list(report.next_steps),
         details=jsonable(report.details),
     )
 

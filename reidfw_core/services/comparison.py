@@ -119,6 +119,7 @@ def _embed(
         "open_runner",
         model=model,
         num_threads=runner_threads(inp.general.num_threads_tflite),
+        workdir=ctx.board_files_dir,
     )
     try:
         spec = image_spec(inp.preprocessing, runner.input_shape)

@@ -4,45 +4,121 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reidfw_core.context import RunContext
-from reidfw_core.types import BenchmarkReport, DeploymentReport, ModelFile
+from reidfw_core.services.thresholds import find_threshold, read_threshold
+from reidfw_core.types import ApplicationSettings, BenchmarkReport, DeploymentReport, ModelFile
 
 if TYPE_CHECKING:
     from reidfw_core.config.binding import BoundComponent
+    from reidfw_core.config.sections import AppSection, PreprocessingSection
 
 logger = logging.getLogger(__name__)
 
+GENERATED_DIR = "generated"
+"""Folder inside the run folder for what a deployment makes."""
+
+UNMEASURED_THRESHOLD = 0.5
+"""Threshold of an application where nobody measured one; the STM32 model zoo services' default."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoardInput:
-    """What benchmarking and deployment need: a model and a board."""
+class BenchmarkInput:
+    """What benchmarking needs: a model and a board."""
 
     model: ModelFile
     target: BoundComponent
 
 
-def benchmark(inp: BoardInput, ctx: RunContext) -> BenchmarkReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployInput:
+    """What a deployment needs.
+
+    Attributes:
+        model: the model to deploy.
+        target: the board.
+        app: the ``app`` section.
+        preprocessing: the ``preprocessing`` section.
+    """
+
+    model: ModelFile
+    target: BoundComponent
+    app: AppSection
+    preprocessing: PreprocessingSection
+
+
+def benchmark(inp: BenchmarkInput, ctx: RunContext) -> BenchmarkReport:
     """Measures memory and time of the model on the board; logs go to ``stm32ai_files`` of the run folder."""
-    workdir = ctx.run_dir / "stm32ai_files"
+    workdir = ctx.board_files_dir
     workdir.mkdir(exist_ok=True)
     report: BenchmarkReport = ctx.bus.ask(inp.target.component, "benchmark_model", model=inp.model, workdir=workdir)
     logger.info("Benchmarking board: %s, measured by %s", inp.target.name, report.tool)
     for name, value in benchmark_metrics(report).items():
         logger.info("%s: %s", name, value)
-    return report
+    if not ctx.bus.supports(inp.target.component, "published_figures"):
+        return report
+    published = list(ctx.bus.ask(inp.target.component, "published_figures", model=inp.model))
+    for line in published:
+        logger.info("For comparison, not measured: %s", line)
+    return replace(report, details={**report.details, "published": published}) if published else report
 
 
-def deploy(inp: BoardInput, ctx: RunContext) -> DeploymentReport:
-    """Builds the application with the model and writes it to the board."""
-    workdir = ctx.run_dir / "generated"
+def deploy(inp: DeployInput, ctx: RunContext) -> DeploymentReport:
+    """Builds the application with the model and writes it to the board; all files go to ``generated``.
+
+    Raises:
+        DataError: the threshold file of ``app.score_threshold`` is unusable or belongs to another model.
+    """
+    app = application_settings(inp.app, inp.preprocessing, inp.model)
+    logger.info("Threshold in the application: cosine distance %.4f (%s)", app.score_threshold, app.threshold_origin)
+    workdir = ctx.run_dir / GENERATED_DIR
     workdir.mkdir(exist_ok=True)
-    report: DeploymentReport = ctx.bus.ask(inp.target.component, "deploy_model", model=inp.model, workdir=workdir)
+    report: DeploymentReport = ctx.bus.ask(
+        inp.target.component, "deploy_model", model=inp.model, workdir=workdir, app=app
+    )
     for step in report.next_steps:
         logger.info("Next: %s", step)
     return report
+
+
+def application_settings(app: AppSection, preprocessing: PreprocessingSection, model: ModelFile) -> ApplicationSettings:
+    """What is compiled into the application: the ``app`` section, the threshold resolved.
+
+    A threshold that is not given is that of an evaluation of this very file, where one lies in its run folder; else
+    :data:`UNMEASURED_THRESHOLD`, with a warning.
+
+    Raises:
+        DataError: the threshold file is unusable or belongs to another model.
+    """
+    given = app.score_threshold
+    if isinstance(given, Path):
+        threshold, origin = read_threshold(given, "cosine", model.path), str(given)
+        assert threshold is not None
+    elif given is not None:
+        threshold, origin = float(given), "app.score_threshold"
+    elif (found := find_threshold(model.path)) is not None:
+        threshold, origin = found[0], str(found[1])
+    else:
+        threshold, origin = UNMEASURED_THRESHOLD, "default, not measured"
+        logger.warning(
+            "app.score_threshold is not given, and no evaluation of %s lies in its run folder: %g is compiled in, "
+            "which nobody measured. Evaluate the model and give its ..._reid_threshold.json",
+            model.path.name,
+            threshold,
+        )
+    return ApplicationSettings(
+        max_object_detect=app.max_object_detect,
+        max_object_tracking=app.max_object_tracking,
+        score_threshold=threshold,
+        threshold_origin=origin,
+        lost_time_in_ms=app.lost_time_in_ms,
+        start_tracking_conf_threshold=app.start_tracking_conf_threshold,
+        aspect_ratio=preprocessing.resizing.aspect_ratio,
+        color_mode=preprocessing.color_mode,
+    )
 
 
 def benchmark_metrics(report: BenchmarkReport) -> Mapping[str, float]:

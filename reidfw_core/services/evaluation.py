@@ -144,6 +144,7 @@ def _embed(inp: EvaluateInput, ctx: RunContext) -> tuple[Opened, NDArray[np.floa
         "open_runner",
         model=inp.model,
         num_threads=runner_threads(inp.general.num_threads_tflite),
+        workdir=ctx.board_files_dir,
     )
     section = inp.evaluation
     try:

@@ -20,7 +20,7 @@ from reidfw_core.files import atomic_path, cache_root
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec
 from reidfw_core.sampling.pk import PKSampler
-from reidfw_core.services.resuming import LAST_MODEL, ResumePoint, settings_to_keep
+from reidfw_core.services.resuming import LAST_MODEL, ResumePoint, model_name, settings_to_keep
 from reidfw_core.services.validation import DIVERGED, Validator
 from reidfw_core.types import Samples
 
@@ -39,6 +39,16 @@ logger = logging.getLogger(__name__)
 
 RECALIBRATION_BATCHES = 16
 """Batches with which batch normalization statistics are measured at the end."""
+
+EARLY_BATCHES = 4
+"""Batches with which they are measured before an early validation."""
+
+SETTLED_AFTER = 20
+"""Time constants of the moving statistics, 1 / (1 - momentum) steps each, after which validation trusts them. In the
+first epochs they lag behind weights that change fast: validation metrics then say nothing on the network."""
+
+DIVERGED_FACTOR = 10
+"""A loss that ends so many times above its lowest epoch is told."""
 
 SHARPNESS_BATCH_SHARE = 0.5
 """Share of a batch that tells the direction uphill: half costs 1.5 times a plain step instead of 2."""
@@ -103,7 +113,7 @@ def fit(fitting: Fitting, ctx: RunContext) -> Fitted:
     """
     from reidfw_core._keras import callbacks as cb
     from reidfw_core._keras.network import augmented_model, save_keras_model
-    from reidfw_core._keras.statistics import set_batch_norm_momentum
+    from reidfw_core._keras.statistics import BatchNormMeter, set_batch_norm_momentum
     from reidfw_core._keras.trainer import ReidTrainer, Sharpness
 
     inp, network, resumed = fitting.inp, fitting.network, fitting.resumed
@@ -130,11 +140,23 @@ def fit(fitting: Fitting, ctx: RunContext) -> Fitted:
     )
     to_save = augmented_model(network, fitting.spec.scale, fitting.spec.offset, fitting.augmentation)
     best_path = ctx.saved_models_dir / "best_augmented_model.keras"
+    meter = BatchNormMeter(network.embedding)
+    settled_after = SETTLED_AFTER / max(1e-6, 1 - training.batch_norm_momentum)
+
+    def measure(batches: int) -> None:
+        paths = recalibration_images(inp.data.train, batches, training.batch_size)
+        meter.measure(image_batches(paths, fitting.spec, training.batch_size))
+
+    def validate() -> Mapping[str, float]:
+        if trainer.steps_done < settled_after:
+            measure(EARLY_BATCHES)
+        return validator(network)
+
     log_start(fitting)
     loop = _Loop(fitting, ctx, trainer, to_save)
     monitor = training.checkpoint_monitor
     keeper = cb.Validate(
-        validate=lambda: validator(network),
+        validate=validate,
         save_best=lambda: save_keras_model(to_save, best_path),
         monitor=monitor,
         mode="max" if monitor.endswith(("accuracy", "mAP", "rank1")) else "min",
@@ -147,8 +169,9 @@ def fit(fitting: Fitting, ctx: RunContext) -> Fitted:
     for variable, value in zip(network.training.variables, keeper.best.weights, strict=True):
         variable.assign(value)
     logger.info("The best model is that of epoch %d (%s)", keeper.best.epoch, monitor)
-    recalibrate(network, inp.data.train, fitting.spec, training.batch_size)
+    measure(RECALIBRATION_BATCHES)
     save_keras_model(to_save, best_path)
+    _warn_of_divergence(loop.history.get("loss", ()))
     validation = validator(network)
     logger.info(
         "With batch normalization statistics measured anew it reaches: %s",
@@ -231,7 +254,7 @@ class _Loop:
             keeper,
             *([cb.WarmUp(warm_up, self.steps)] if warm_up else []),
             *self._own.values(),
-            cb.StopOnNan(DIVERGED),
+            cb.StopOnNan(advice_on_divergence(training)),
             cb.LearningRate(),
             keras.callbacks.CSVLogger(str(self._table), append=True),
             keras.callbacks.TensorBoard(str(ctx.logs_dir), write_graph=False, profile_batch=0),
@@ -333,6 +356,7 @@ class _Loop:
                 "validation": self._keeper.last_metrics,
                 "best_epoch": self._keeper.best.epoch,
                 "best_value": best_value if math.isfinite(best_value) else None,
+                "model": model_name(self._fitting.inp),
                 "identities": list(data.identity_names),
                 "num_images": len(data),
                 "settings": self._settings,
@@ -387,15 +411,26 @@ def make_optimizer(training: TrainingSection, kept: Mapping[str, Any] | None = N
     return keras.optimizers.LossScaleOptimizer(optimizer) if training.precision == "mixed_float16" else optimizer
 
 
-def recalibrate(network: ReidNetwork, train_set: Samples, spec: ImageSpec, batch_size: int) -> None:
-    """Measures the batch normalization statistics of the final weights on training images, not augmented."""
-    from reidfw_core._keras.statistics import measure_batch_norm
-
-    rng = np.random.default_rng(0)
-    count = min(len(train_set), RECALIBRATION_BATCHES * batch_size)
-    chosen = [train_set.paths[index] for index in rng.permutation(len(train_set))[:count]]
+def recalibration_images(train_set: Samples, batches: int, batch_size: int) -> list[Path]:
+    """Training images, always the same ones, with which batch normalization statistics are measured, not augmented."""
+    count = min(len(train_set), batches * batch_size)
+    chosen = np.random.default_rng(0).permutation(len(train_set))[:count]
     whole = count - count % batch_size or count  # a small last batch would have statistics of its own
-    measure_batch_norm(network.embedding, image_batches(chosen[:whole], spec, batch_size))
+    return [train_set.paths[index] for index in chosen[:whole]]
+
+
+def advice_on_divergence(training: TrainingSection) -> str:
+    """What to do where the loss becomes NaN."""
+    if training.precision == "mixed_float16":
+        return f"training.precision: mixed_float16 is for GPUs; try mixed_bfloat16 or float32. {DIVERGED}"
+    return DIVERGED
+
+
+def _warn_of_divergence(losses: Sequence[float]) -> None:
+    if losses and losses[-1] > DIVERGED_FACTOR * min(losses):
+        logger.warning(
+            "The training loss ended at %g; it had been %g: it diverged. %s", losses[-1], min(losses), DIVERGED
+        )
 
 
 def log_start(fitting: Fitting) -> None:
@@ -418,20 +453,24 @@ def log_start(fitting: Fitting) -> None:
         network.embedding.count_params(),
     )
     logger.info(
-        "%d epochs of %d batches, %d identities x %d images each",
-        inp.training.epochs,
-        inp.training.dryrun or sampler.batches_per_epoch,
+        "%s of %s, %d identities x %d images each",
+        _counted(inp.training.epochs, "epoch", "epochs"),
+        _counted(inp.training.dryrun or sampler.batches_per_epoch, "batch", "batches"),
         sampler.batch_size // sampler.instances,
         sampler.instances,
     )
     _warn_of_small_sets(data.train, sampler)
 
 
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
 def _warn_of_small_sets(train_set: Samples, sampler: PKSampler) -> None:
     present = len(train_set.identity_names)
     if sampler.batch_size // sampler.instances > present:
         logger.warning(
-            "A batch of %d holds %d identities x %d images, but the training set has only %d identities: "
+            "A batch of %d has room for %d identities x %d images, but the training set has only %d identities: "
             "batches are filled up with more images of them",
             sampler.batch_size,
             sampler.batch_size // sampler.instances,

@@ -75,6 +75,7 @@ def predict(inp: PredictInput, ctx: RunContext) -> PredictionReport:
         "open_runner",
         model=inp.model,
         num_threads=runner_threads(inp.general.num_threads_tflite),
+        workdir=ctx.board_files_dir,
     )
     try:
         spec = image_spec(inp.preprocessing, runner.input_shape)

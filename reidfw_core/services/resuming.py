@@ -114,10 +114,13 @@ def open_resume_point(inp: TrainInput) -> ResumePoint | None:
         )
     if state.facts["num_images"] != len(inp.data.train):
         logger.warning(
-            "The training set had %d images when the training was begun, now it has %d: it does not go on exactly",
+            "The training set had %d images when the training was begun, now it has %d: it does not go on exactly. A "
+            "validation set that dataset.validation_split makes is another one too, and earlier scores, the best one "
+            "among them, do not compare",
             state.facts["num_images"],
             len(inp.data.train),
         )
+    _check_model(inp, state, path)
     network = network_of_augmented_model(load_keras_file(path))
     logger.info("The training goes on after epoch %d of %s", state.epoch, path)
     for name, now in _kept_settings(inp).items():
@@ -125,6 +128,20 @@ def open_resume_point(inp: TrainInput) -> ResumePoint | None:
         if before != now:
             logger.warning("training.%s is %s now; the resumed training keeps %s", name, now, before)
     return ResumePoint(path=path, state=state, network=network)
+
+
+def model_name(inp: TrainInput) -> str | None:
+    """The backbone that is trained, None where it is a model of the user's."""
+    return inp.backbone.name if inp.backbone is not None else None
+
+
+def _check_model(inp: TrainInput, state: TrainingState, path: Path) -> None:
+    before, now = state.facts.get("model"), model_name(inp)
+    if before is not None and now is not None and before != now:
+        raise DataError(
+            f"{path} is a training of {before}, but model.model_name is {now}",
+            hint=f"Resume with model.model_name: {before}, or start a training of {now} anew.",
+        )
 
 
 def _kept_settings(inp: TrainInput) -> dict[str, Any]:

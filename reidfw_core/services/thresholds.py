@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from pathlib import Path
 
 from reidfw_core.errors import DataError
 from reidfw_core.files import file_digest
+
+logger = logging.getLogger(__name__)
+
+
+THRESHOLD_FILES = "*_reid_threshold.json"
+"""The files in which evaluations leave their thresholds, in the run folder."""
+
+
+def find_threshold(model: Path) -> tuple[float, Path] | None:
+    """The threshold that an evaluation measured for this very model file, for the cosine distance of single images.
+
+    Looks into the folder of the model and the run folder above it; a file counts if it names the model's digest.
+
+    Returns:
+        The threshold and its file; None where there is none.
+    """
+    for folder in (model.parent, model.parent.parent):
+        for path in sorted(folder.glob(THRESHOLD_FILES)):
+            try:
+                facts = json.loads(path.read_text(encoding="utf-8"))
+                if facts.get("model_sha256") != file_digest(model):
+                    continue
+                found = read_threshold(path, "cosine", model)
+            except (AttributeError, DataError, OSError, ValueError) as unusable:
+                logger.debug("%s is passed over: %s", path, unusable)
+                continue
+            if found is not None:
+                return found, path
+    return None
 
 
 def read_threshold(value: float | Path | None, metric: str, model: Path, *, flip: bool = False) -> float | None:

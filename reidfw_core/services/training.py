@@ -208,12 +208,25 @@ def augmentation_layers(
         layer = bus.ask(bound.component, "build_augmentation", pixel_range=spec.pixel_range, seed=seed)
         if hasattr(layer, "batches_per_epoch"):
             layer.batches_per_epoch = batches_per_epoch
+        _try_out(layer, bound.name, spec)
         joined = layers[-1].joined_with(layer) if layers and hasattr(layers[-1], "joined_with") else None
         if joined is None:
             layers.append(layer)
         else:
             layers[-1] = joined
     return layers
+
+
+def _try_out(layer: keras.layers.Layer, name: str, spec: ImageSpec) -> None:
+    """Sees that images of this size can go through: what is wrong is told better here than in the midst of a graph."""
+    if not hasattr(layer, "apply"):
+        return
+    import tensorflow as tf
+
+    try:
+        layer.apply(tf.fill((8, *spec.shape), float(spec.offset)), tf.constant([0, 0]))
+    except ValueError as cause:
+        raise DataError(f"data_augmentation.{name}: {cause}") from cause
 
 
 def sharpness_radius(inp: TrainInput) -> float:
@@ -336,15 +349,15 @@ def check_settings(training: TrainingSection, losses: Sequence[BoundLoss], *, kn
     Raises:
         DataError: Keras refuses one of them, or a callback monitors a metric that there will not be.
     """
-    from reidfw_core._keras.callbacks import build_callbacks, check_monitors
+    from reidfw_core._keras.callbacks import build_callbacks, check_monitors, check_schedule
     from reidfw_core.services.fitting import make_optimizer
 
-    make_optimizer(training)
+    optimizer = make_optimizer(training)
     names = ["loss", *(bound.component.name for bound in losses), "accuracy"]
     known = [f"val_{name}" for name in names] if knows_validation else []
-    check_monitors(
-        build_callbacks(training.callbacks).values(), [*names, "val_mAP", "val_rank1", *known, "learning_rate"]
-    )
+    callbacks = list(build_callbacks(training.callbacks).values())
+    check_monitors(callbacks, [*names, "val_mAP", "val_rank1", *known, "learning_rate"])
+    check_schedule(callbacks, training.epochs, float(optimizer.learning_rate.numpy()))
     if training.checkpoint_monitor in ("val_loss", "val_accuracy") and not knows_validation:
         raise DataError(
             f"training.checkpoint_monitor is {training.checkpoint_monitor}, but the classifier does not know the "

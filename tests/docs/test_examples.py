@@ -26,7 +26,8 @@ def catalog() -> Catalog:
 
 
 def test_there_is_one_for_each_mode_and_a_full_one() -> None:
-    assert {path.stem for path in FILES} == {*OPERATION_MODES, "user_config"}
+    variants = {"evaluation_n6", "deployment_nucleo", "deployment_h7"}
+    assert {path.stem for path in FILES} == {*OPERATION_MODES, *variants, "user_config"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

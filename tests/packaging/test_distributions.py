@@ -48,9 +48,8 @@ def build_wheel(source: Path, target: Path) -> Path:
 
 def test_every_top_level_part_is_a_distribution() -> None:
     assert {"contrib_backbones", "contrib_losses", "contrib_quantizers", "contrib_targets"} <= set(FOLDERS)
-    assert {"plugins/dataset_readers", "plugins/augmentations", "plugins/tracker_mlflow", "plugins/template"} <= set(
-        FOLDERS
-    )
+    assert {"plugins/dataset_readers", "plugins/augmentations", "plugins/template"} <= set(FOLDERS)
+    assert {"plugins/tracker_mlflow", "plugins/tracker_clearml"} <= set(FOLDERS)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

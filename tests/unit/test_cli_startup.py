@@ -15,6 +15,7 @@ HEAVY = (
     "onnxruntime",
     "tf2onnx",
     "mlflow",
+    "clearml",
     "ai_edge_litert",
     "matplotlib",
     "hydra",

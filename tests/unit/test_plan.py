@@ -44,23 +44,35 @@ def test_each_mode_does_what_its_letters_say(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["chain_tqeb", "benchmarking", "chain_qb", "chain_eqeb"])
-def test_a_board_that_cannot_benchmark_is_refused_before_training(reidfw, tiny_config, tmp_path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("tools.stedgeai.on_cloud=True", "needs an account of www.st.com"),
+        ("tools.stedgeai.path_to_stedgeai='{folder}'", "in which there is no stedgeai"),
+        ("benchmarking.board=STM32MP257F-EV1", "runs Linux; only ST's developer cloud"),
+    ],
+)
+def test_a_board_that_cannot_benchmark_is_refused_before_training(
+    reidfw, tiny_config, tmp_path, monkeypatch, mode: str, override: str, message: str
+) -> None:
+    for name in ("stmai_username", "stmai_password", "STEDGEAI_CORE_DIR", "STM32_AI_EXE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     model = tmp_path / "best_model.keras"
     model.write_bytes(b"")
-    tool = tmp_path / "stedgeai"
-    tool.write_text("")
-    overrides = [] if mode == "chain_tqeb" else ["~model.model_name", f"model.model_path='{model}'"]
+    (tmp_path / "empty").mkdir()
     outcome = reidfw(
         "run",
         tiny_config,
         f"operation_mode={mode}",
         "benchmarking.board=STM32H747I-DISCO",
-        "tools.stedgeai.on_cloud=True",
-        *overrides,
+        override.format(folder=tmp_path / "empty"),
+        "tools.stedgeai.optimization=time",
+        *([] if mode == "chain_tqeb" else ["~model.model_name", f"model.model_path='{model}'"]),
     )
-    assert outcome.code == 2, outcome.text
-    assert "'STM32H747I-DISCO' of reidfw-targets" in outcome.text
-    assert "benchmark_model" in outcome.text
+    assert outcome.code == 3, outcome.text
+    assert message in outcome.text
+    assert "Hint: " in outcome.text
     assert not (tmp_path / "experiments_outputs").exists()
 
 

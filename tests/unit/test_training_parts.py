@@ -11,7 +11,7 @@ from PIL import Image
 from reidfw_core._keras.callbacks import StopOnNan, build_callbacks
 from reidfw_core._keras.head import Head
 from reidfw_core._keras.network import assemble_network, build_optimizer, freeze_layers, transfer_weights
-from reidfw_core._keras.statistics import batch_norm_layers, measure_batch_norm, set_batch_norm_momentum
+from reidfw_core._keras.statistics import BatchNormMeter, batch_norm_layers, set_batch_norm_momentum
 from reidfw_core._keras.trainer import LossTerm, ReidTrainer, Sharpness
 from reidfw_core.artifacts import TrainingData
 from reidfw_core.errors import DataError
@@ -81,7 +81,7 @@ def test_measured_statistics_are_the_mean_over_batches() -> None:
     rng = np.random.default_rng(3)
     images = [rng.normal(2.0, 3.0, (32, 8, 8, 3)).astype(np.float32) for _ in range(3)]
     kernel, bias = (weight.numpy() for weight in model.get_layer("conv").weights)
-    measure_batch_norm(model, images)
+    BatchNormMeter(model).measure(images)
     convolved = [tf.nn.conv2d(image, kernel, 1, "VALID").numpy() + bias for image in images]
     bn = model.get_layer("bn")
     np.testing.assert_allclose(bn.moving_mean, np.mean([c.mean((0, 1, 2)) for c in convolved], axis=0), rtol=1e-3)

@@ -16,8 +16,9 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from reidfw_core.api import DataError, ModelFormat, native_stderr_to_log
 from reidfw_targets._tflite.graph import cut_classifier, read_model
-from reidfw_targets._tflite.numbers import TensorNumbers, number_format
+from reidfw_targets._tflite.numbers import number_format
 from reidfw_targets.images import ImageInput, checked_batch, embedding_dim, image_input, single
+from reidfw_targets.numbers import TensorNumbers
 
 logger = logging.getLogger(__name__)
 

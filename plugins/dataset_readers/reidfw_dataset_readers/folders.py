@@ -136,7 +136,11 @@ def no_images(content: FolderContent, role: Role) -> DataError:
 def _cannot_list(folder: Path, role: Role, cause: OSError) -> DataError:
     where = f"dataset.{role}_path"
     if folder.is_file():
-        hints = {".csv": "For a CSV file set dataset.reader: csv_manifest.", ".zip": "Unpack it first."}
+        hints = {
+            ".csv": "For a CSV file set dataset.reader: csv_manifest.",
+            ".parquet": "For a Parquet file set dataset.reader: parquet_manifest.",
+            ".zip": "Unpack it first.",
+        }
         return DataError(
             f"{where}: {folder} is a file, a folder of images is expected", hint=hints.get(folder.suffix.lower())
         )

@@ -27,6 +27,16 @@ def write_manifests(root: Path) -> None:
         (root / f"{role}.csv").write_text("\n".join(["path,identity,camera", *rows]) + "\n")
 
 
+def write_parquet_manifests(root: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    write_images(root)
+    table = pyarrow.table({"path": NAMES, "identity": [n[:4] for n in NAMES], "camera": [n[5:7] for n in NAMES]})
+    for role in ("training", "test_query", "test_gallery"):
+        pyarrow.parquet.write_table(table, root / f"{role}.parquet")
+
+
 def write_msmt17(root: Path) -> None:
     names = [
         f"{person}/{person}_00{shot}_0{shot + 1}_0303noon_0001_0.jpg" for person in ("0000", "0001") for shot in (0, 1)
@@ -46,5 +56,6 @@ TestContract = contract_suite(
         "msmt17": write_msmt17,
         "folder_per_identity": write_folder_per_identity,
         "csv_manifest": write_manifests,
+        "parquet_manifest": write_parquet_manifests,
     },
 )

@@ -14,7 +14,7 @@ from reidfw_dataset_readers.starters import SYNTHETIC
 from reidfw_core.bus import HookBus
 from reidfw_core.catalog import Catalog
 
-READERS = ("csv_manifest", "folder_per_identity", "identity_prefix", "market1501", "synthetic")
+READERS = ("csv_manifest", "folder_per_identity", "identity_prefix", "market1501", "parquet_manifest", "synthetic")
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -46,7 +46,7 @@ class DeploymentSection(OpenSection):
     IDE: Literal["GCC"] = "GCC"
     """Tool chain; ``GCC`` is the only one."""
     verbosity: Annotated[Integer, Field(ge=0)] = 1
-    """How much the build reports: 0 or 1. Defaults to 1."""
+    """How much a deployment reports: each step, or from 2 on every line that its programs print. Defaults to 1."""
     hardware_setup: HardwareSetup
     """The board. Required."""
     board_deploy_path: str | None = None
@@ -60,8 +60,9 @@ class AppSection(Section):
     """Most people kept from the detector. Defaults to 20."""
     max_object_tracking: PositiveInt = 10
     """Most identities tracked. Defaults to 10."""
-    score_threshold: Annotated[Number, Field(ge=0, le=1)] = 0.5
-    """Largest embedding distance that counts as the same person, 0 to 1. Defaults to 0.5."""
+    score_threshold: Annotated[Number, Field(ge=0, le=1)] | Path | None = None
+    """Largest cosine distance that counts as the same person, 0 to 1, or the threshold file of an evaluation. By
+    default that of an evaluation of the same model file, where one lies in its run folder, else 0.5."""
     lost_time_in_ms: PositiveInt = 60000
     """Absence after which an identity is forgotten, in milliseconds. Defaults to 60000."""
     start_tracking_conf_threshold: Annotated[Number, Field(ge=0, le=1)] = 0.9

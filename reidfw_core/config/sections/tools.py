@@ -18,9 +18,9 @@ class StEdgeAiTool(Section):
     on_cloud: bool = False
     """Use the developer cloud instead of an installed tool. Defaults to False."""
     path_to_stedgeai: Path | None = None
-    """The ``stedgeai`` executable; required unless ``on_cloud``."""
+    """The ``stedgeai`` executable, or the folder of its installation. By default it is looked for."""
     version: str | None = None
-    """Accepted and ignored: the tool tells its version itself."""
+    """Version that the developer cloud shall use, by default its latest; an installed tool tells its own."""
 
 
 class ToolsSection(Section):

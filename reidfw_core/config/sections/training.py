@@ -15,6 +15,8 @@ BUILT_IN_CALLBACKS = {
     "ModelCheckpoint": "the best and the last model are always saved",
     "TensorBoard": "TensorBoard logs are always written to general.logs_dir",
     "CSVLogger": "train_metrics.csv is always written to general.logs_dir",
+    "BackupAndRestore": "the whole state is always saved; reidfw resume goes on from it",
+    "SwapEMAWeights": "training.weight_average keeps an average of the weights",
 }
 """Callbacks that every training has and that cannot be configured, and what each does."""
 

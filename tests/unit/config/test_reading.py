@@ -735,11 +735,6 @@ def test_a_reader_without_folders_is_not_asked_for_them(read: Read, data: Path) 
         ("prediction", ["dataset.prediction_query_path=data/query"], "dataset.prediction_gallery_path"),
         (
             "benchmarking",
-            ["benchmarking.board=STM32H747I-DISCO", "tools.stedgeai.on_cloud=False"],
-            "tools.stedgeai.path_to_stedgeai",
-        ),
-        (
-            "benchmarking",
             ["benchmarking.board=STM32H747I-DISCO", "tools.stedgeai.path_to_stedgeai=no/such"],
             "tools.stedgeai.path_to_stedgeai",
         ),

@@ -1,0 +1,164 @@
+"""The board tool ``stedgeai_cloud``: memory and time of a model on a real board of ST's developer cloud."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from reidfw_core.api import BenchmarkReport, ComponentParams, ModelFile, ServiceError, atomic_path
+from reidfw_targets.board_tools import BoardTool
+from reidfw_targets.facts import BoardFacts
+from reidfw_targets.stedgeai.reports import ReportError, flash_split, read_parts
+from reidfw_targets.stedgeai.tool import report_of, statistics_tag
+
+if TYPE_CHECKING:
+    from reidfw_targets.cloud.service import DeveloperCloud
+
+logger = logging.getLogger(__name__)
+
+RESULT_NAME = "cloud_benchmark.json"
+"""File of the work folder with the cloud's answer as it came."""
+
+
+class StEdgeAiCloud(BoardTool):
+    """ST's developer cloud: the model is uploaded, built, and run on a real board."""
+
+    name = "stedgeai_cloud"
+
+    class Params(ComponentParams):
+        """Options."""
+
+        timeout_s: float = Field(2500.0, gt=0, description="Seconds without a change of state, then it is given up")
+        delete_model: bool = Field(False, description="Delete the model from the cloud afterwards, if it was uploaded")
+        convert_for_npu: bool = Field(
+            True, description="STM32MP2 only: let the cloud convert the model for the accelerator first"
+        )
+
+    poll_s = 2.0
+    """Seconds between two questions for the state."""
+
+    def find(self, board: BoardFacts) -> str:
+        """Logs in and asks for version and board; see :meth:`BoardTool.find`."""
+        from reidfw_targets.cloud.service import DeveloperCloud
+        from reidfw_targets.cloud.session import CloudSession
+
+        with CloudSession() as session:
+            cloud = DeveloperCloud(session)
+            there = cloud.require_board(board)
+            version = cloud.version(self.settings.version)
+            return f"developer cloud, ST Edge AI Core {version}" + (f", {there}" if there else "")
+
+    def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
+        """Uploads, runs, and reads the result; see :meth:`BoardTool.benchmark`."""
+        from reidfw_targets.cloud.service import BenchmarkRequest, DeveloperCloud
+        from reidfw_targets.cloud.session import CloudSession
+
+        with CloudSession() as session:
+            cloud = DeveloperCloud(session, poll_s=self.poll_s)
+            version = cloud.version(self.settings.version)
+            name = _remote_name(model.path)
+            uploaded = cloud.upload(model.path, name)
+            try:
+                request = BenchmarkRequest(
+                    board=board,
+                    model=self._converted(cloud, board, name),
+                    version=version,
+                    optimization=self.settings.optimization,
+                    tag=statistics_tag(model),
+                )
+                answer = cloud.benchmark(
+                    request, self.params.timeout_s, lambda state: logger.info("Developer cloud: %s", state)
+                )
+            finally:
+                if uploaded and self.params.delete_model:
+                    _delete(cloud, name)
+        with atomic_path(workdir / RESULT_NAME) as temporary:
+            temporary.write_text(json.dumps(answer, indent=1), encoding="utf-8")
+        tool = f"ST Edge AI Core {version}, developer cloud"
+        details: dict[str, Any] = {"version": version, "uploaded_as": name, "model_deleted": self.params.delete_model}
+        return read_linux_result(answer, tool, details) if board.linux else read_result(answer, tool, details)
+
+    def _converted(self, cloud: DeveloperCloud, board: BoardFacts, name: str) -> str:
+        if board.series != "STM32MP2" or not self.params.convert_for_npu:
+            return name
+        try:
+            return cloud.optimize_for_mp2(name, self.params.timeout_s)
+        except ServiceError as cause:
+            raise ServiceError(
+                f"The model cannot be converted for the accelerator of {board.name}: {cause.message}",
+                hint="To measure it as it is: benchmarking.tool_options.convert_for_npu: False.",
+            ) from cause
+
+
+def read_result(answer: Mapping[str, Any], tool: str, details: dict[str, Any]) -> BenchmarkReport:
+    """The report of a microcontroller.
+
+    Internal and external flash come from the cloud's lists of constants, for its pools do not always have them.
+
+    Raises:
+        ServiceError: the answer has another form than known; tells what it lacks.
+    """
+    parts = answer.get("benchmark")
+    mapping = answer.get("memoryMapping") or {}
+    if not isinstance(parts, Mapping):
+        raise ServiceError(f"The developer cloud's result has no 'benchmark', but {', '.join(sorted(answer))}")
+    try:
+        info = dict(parts.get("info") or {})
+        if mapping.get("memoryFootprint"):
+            info["memory_footprint"] = mapping["memoryFootprint"]
+        cost = read_parts({**parts, "info": info})
+        lists = mapping.get("layersInInternalFlash"), mapping.get("layersInExternalFlash")
+        if any(names is not None for names in lists):
+            internal, external = flash_split(info, lists[0] or (), lists[1] or ())
+            cost = replace(cost, split=replace(cost.split, internal_flash=internal, external_flash=external))
+    except (ReportError, AttributeError, TypeError) as cause:
+        raise ServiceError(f"The developer cloud's result cannot be read: {cause}") from cause
+    if cost.duration_ms is None:
+        raise ServiceError("The developer cloud's result has no inference time (info.graphs[0].exec_time.duration_ms)")
+    return report_of(cost, tool, details)
+
+
+def read_linux_result(answer: Mapping[str, Any], tool: str, details: dict[str, Any]) -> BenchmarkReport:
+    """The report of a board with Linux.
+
+    Raises:
+        ServiceError: the answer has another form than known; tells what it lacks.
+    """
+    found = answer.get("benchmark")
+    try:
+        time = found["exec_time"]  # type: ignore[index]
+        shares = {f"{part}_percent": float(time[f"{part}_percent"]) for part in ("npu", "gpu", "cpu")}
+        return BenchmarkReport(
+            inference_ms=float(time["duration_ms"]),
+            total_ram_kib=float(found["ram_peak"]) / 1024,  # type: ignore[index]
+            weights_flash_kib=float(found["model_size"]) / 1024,  # type: ignore[index]
+            tool=tool,
+            details={**details, **shares, "tool_version": found.get("tool_version")},  # type: ignore[union-attr]
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as cause:
+        raise ServiceError(
+            f"The developer cloud's result has another form than known ({type(cause).__name__}: {cause})"
+        ) from cause
+
+
+def _remote_name(path: Path) -> str:
+    """The file's name with part of its digest, so that another model of the same name is never measured instead."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+    stem = re.sub(r"[^A-Za-z0-9_]+", "_", path.stem).strip("_") or "model"
+    return f"{stem}_{digest}{path.suffix.lower()}"
+
+
+def _delete(cloud: DeveloperCloud, name: str) -> None:
+    """Deletes the uploaded model; a failure is told, but does not hide the benchmark's own outcome."""
+    try:
+        cloud.delete(name)
+    except ServiceError as cause:
+        logger.warning("The model %s is still in the developer cloud: %s", name, cause)

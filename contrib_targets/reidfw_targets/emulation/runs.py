@@ -1,0 +1,176 @@
+"""Running: a program gets images and gives embeddings, the trace of its tensors, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from reidfw_core.api import ReidfwError
+from reidfw_targets.emulation import records
+from reidfw_targets.emulation.firmware import Firmware
+
+Emulator = Literal["unicorn", "qemu"]
+
+TIME_LIMIT_S = 600.0
+"""How long a run may take unless said otherwise, in seconds of this computer."""
+
+
+class FirmwareFault(ReidfwError):
+    """A program left its memory, met an undefined instruction, ran out of stack, or never ended."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRow:
+    """One row of one tensor, as the program made it.
+
+    Attributes:
+        tensor: the number that the generated code gives the tensor.
+        row: which row of it, from the top.
+        data: its bytes.
+        instructions: instructions of the model since the row that was finished before; the price of this one.
+    """
+
+    tensor: int
+    row: int
+    data: bytes
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwareRun:
+    """What a run gave.
+
+    Attributes:
+        emulator: what ran it.
+        label: its name and version.
+        embeddings: (N, bytes of one embedding) uint8: the raw output, to be viewed as the model's type.
+        instructions: of the last image, without those of start-up and harness. QEMU counts in steps of one tick.
+        by_function: instructions of the last image by function; empty where the emulator does not tell.
+        stack_bytes: the most stack in use at any time, from painted memory.
+        trace: rows of tensors, in the order in which they were made; empty for a program without trace.
+    """
+
+    emulator: Emulator
+    label: str
+    embeddings: np.ndarray
+    instructions: int
+    stack_bytes: int
+    by_function: Mapping[str, int] = field(default_factory=dict)
+    trace: tuple[TraceRow, ...] = ()
+
+    @property
+    def by_tensor(self) -> dict[int, int]:
+        """Instructions of the last image by tensor, from the trace."""
+        total: dict[int, int] = {}
+        for row in self.trace:
+            total[row.tensor] = total.get(row.tensor, 0) + row.instructions
+        return total
+
+
+def input_file(images: np.ndarray) -> bytes:
+    """The bytes of ``input.bin``: how many images, then they.
+
+    Args:
+        images: (N, H, W, C) uint8 or int8.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.int8) or not len(images):
+        raise ValueError(f"images must be (N, H, W, C) uint8 or int8 with N > 0, got {images.dtype} {images.shape}")
+    return len(images).to_bytes(4, "little") + np.ascontiguousarray(images).tobytes()
+
+
+def read_run(
+    firmware: Firmware,
+    emulator: Emulator,
+    label: str,
+    result: Path,
+    *,
+    instructions_a_tick: float = 1.0,
+    by_function: Mapping[str, int] | None = None,
+) -> FirmwareRun:
+    """Reads what the harness wrote.
+
+    Args:
+        firmware: what ran.
+        emulator: what ran it.
+        label: its name and version.
+        result: ``result.bin``.
+        instructions_a_tick: what one step of the clock stands for.
+        by_function: the profile, where the emulator made one.
+
+    Raises:
+        FirmwareFault: the program reported a fault, or the model returned an error.
+    """
+    embeddings: list[bytes] = []
+    trace: list[TraceRow] = []
+    clock, stack, before = 0, None, 0
+    for record in records.read_records(result.read_bytes() if result.is_file() else b""):
+        if record.kind == records.FAULT:
+            raise FirmwareFault(_fault_message(firmware, record))
+        if record.kind == records.START:
+            trace, before = [], 0
+        elif record.kind == records.TRACE:
+            price = round((record.clock - before) * instructions_a_tick)
+            trace.append(TraceRow(tensor=record.a, row=record.b, data=record.payload, instructions=price))
+            before = record.clock
+        elif record.kind == records.EMBEDDING:
+            if record.b:
+                raise FirmwareFault(f"The model returned error {record.b} for image {record.a}")
+            embeddings.append(record.payload)
+            clock = record.clock
+        elif record.kind == records.STACK:
+            stack = record.a
+    if stack is None:
+        raise FirmwareFault(f"The program for {firmware.board.name} ended before its last record")
+    return FirmwareRun(
+        emulator=emulator,
+        label=label,
+        embeddings=np.frombuffer(b"".join(embeddings), np.uint8).reshape(len(embeddings), -1),
+        instructions=round(clock * instructions_a_tick),
+        stack_bytes=stack,
+        by_function=dict(by_function or {}),
+        trace=tuple(trace),
+    )
+
+
+def place_of(firmware: Firmware, pc: int) -> str:
+    """Where a program counter points, in words."""
+    function = firmware.program.function_at(pc & ~1)
+    return f"in {function} (pc {pc:#010x})" if function else f"at pc {pc:#010x}, outside the program's code"
+
+
+def memory_in_words(firmware: Firmware, address: int) -> str:
+    """What is wrong with an address: below the stack, or nowhere on the board."""
+    stack = firmware.memory.stack
+    if stack.origin - 0x10000 <= address < stack.origin:
+        return f"below the stack, whose {firmware.stack_bytes} bytes are too few"
+    return f"where {firmware.board.name} has no memory that allows it"
+
+
+def _fault_message(firmware: Firmware, record: records.Record) -> str:
+    status = int.from_bytes(record.payload[:4], "little")
+    text = f"The program faulted {place_of(firmware, record.a)}"
+    if status & 0x8000:  # BFARVALID
+        text += f": address {record.b:#010x}, {memory_in_words(firmware, record.b)}"
+    return f"{text} (CFSR {status:#010x})"
+
+
+def code_ranges(firmware: Firmware) -> tuple[tuple[int, int], Sequence[tuple[int, int]]]:
+    """Begin and end of all instructions, and the ranges among them that belong to the harness."""
+    functions = [symbol for symbol in firmware.program.symbols if symbol.section == ".text"]
+    begin = min(symbol.address for symbol in functions)
+    end = max(symbol.address + symbol.size_bytes for symbol in functions)
+    harness = [
+        (symbol.address, symbol.address + symbol.size_bytes)
+        for symbol in functions
+        if symbol.of_harness or symbol.name == "model_trace"
+    ]
+    return (begin, end + (end & 1)), harness

@@ -1,0 +1,164 @@
+"""From a model file to a folder of C code, and the check that the code computes the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reidfw_core.api import DataError, DoesNotFit
+from reidfw_targets.portable_c.emitter import Generated, write_program
+from reidfw_targets.portable_c.host import HostProgram
+from reidfw_targets.portable_c.network import Network
+from reidfw_targets.portable_c.packing import PACKINGS, PlainPacking
+from reidfw_targets.portable_c.planner import InputMode, Plan, plan_memory
+
+if TYPE_CHECKING:
+    from reidfw_targets.portable_c._tflite.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A model as C code.
+
+    Attributes:
+        plan: where everything lies.
+        generated: the files.
+        content: the model file that the code stands for (a classification head is cut off).
+    """
+
+    plan: Plan
+    generated: Generated
+    content: bytes
+
+    @property
+    def network(self) -> Network:
+        """What is computed."""
+        return self.plan.network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A comparison with LiteRT's reference kernels.
+
+    Attributes:
+        images: how many images were computed.
+        tensors: how many tensors of each were compared, every element of them.
+        different: what differs, one line a tensor and image; empty where all is equal.
+    """
+
+    images: int
+    tensors: int
+    different: tuple[str, ...]
+
+
+def planned(
+    path: Path, input_mode: InputMode | None, ram_limit_kib: float | None, packing: PlainPacking
+) -> tuple[Plan, bytes]:
+    """Reads and plans a model file.
+
+    Args:
+        path: a ``.tflite`` file.
+        input_mode: None takes the resident image where it keeps the limit, else rows.
+        ram_limit_kib: the largest arena in KiB, None for no limit.
+        packing: the kernels.
+
+    Returns:
+        The plan, and the content of the file that it stands for.
+
+    Raises:
+        DataError: the model is not one that the engine computes.
+        DoesNotFit: the arena is above the limit.
+    """
+    from reidfw_targets.portable_c._tflite.reader import read_network
+
+    if not path.is_file():
+        raise DataError(f"There is no model file {path}")
+    if path.suffix.lower() != ".tflite":
+        raise DataError(
+            f"{path.name}: portable C is made from int8 .tflite files",
+            hint="Quantize the model first: operation_mode quantization, or a chain with the letter q.",
+        )
+    network, content = read_network(path)
+    modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
+    plans = []
+    for mode in modes:
+        plan = plan_memory(network, mode, lambda operator: packing.scratch_bytes(operator, network))
+        plans.append(plan)
+        if ram_limit_kib is None or plan.arena_bytes <= ram_limit_kib * 1024:
+            return plan, content
+    found = "; ".join(f"{plan.arena_bytes / 1024:.1f} KiB with input {plan.input_mode}" for plan in plans)
+    raise DoesNotFit(
+        f"{path.name} needs an arena of {found}; the limit is {ram_limit_kib:g} KiB",
+        hint="Take a smaller backbone or image"
+        + (", or input rows (the image row by row)." if input_mode == "resident" else "."),
+    )
+
+
+def compile_to(
+    path: Path,
+    folder: Path,
+    *,
+    input_mode: InputMode | None = None,
+    ram_limit_kib: float | None = None,
+    kernels: str = "plain",
+) -> Compiled:
+    """Writes a model as C code into a folder, which is made; see :func:`planned` for arguments and errors."""
+    if kernels not in PACKINGS:
+        raise DataError(f"There are no kernels '{kernels}'; there are {', '.join(PACKINGS)}")
+    packing = PACKINGS[kernels]
+    plan, content = planned(path, input_mode, ram_limit_kib, packing)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Compiled(plan=plan, generated=write_program(plan, packing, content, folder), content=content)
+
+
+def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
+    """Compares every tensor of the code, in plain C, with LiteRT's reference kernels on seeded random images.
+
+    Raises:
+        ToolNotFound: there is no C compiler for this computer.
+        ToolFailed: the compiler refuses the code.
+    """
+    from reidfw_targets.portable_c._tflite.reference import Reference
+
+    generated = compiled.generated
+    if generated.kernels != "plain":  # this computer has other instructions; the plan needs no more memory
+        folder = workdir / "plain"
+        folder.mkdir(exist_ok=True)
+        generated = write_program(compiled.plan, PACKINGS["plain"], compiled.content, folder)
+    program = HostProgram(generated, compiled.network, workdir, trace=True)
+    reference = Reference(compiled.content)
+    different = []
+    for number, image in enumerate(random_images(compiled.network, num_images)):
+        program.run(image)
+        reference.run(_as_given(reference, compiled.network, image))
+        different += [
+            f"image {number}, {one.name}: {one.elements} of {one.total} elements, by up to {one.largest}"
+            for one in reference.differences(program.tensors())
+        ]
+    return Check(images=num_images, tensors=len(program.tensors()), different=tuple(different))
+
+
+def reference_output(compiled: Compiled, image: np.ndarray) -> np.ndarray:
+    """What LiteRT's reference kernels make of an image in the model's integers: (D,) in the file's type."""
+    from reidfw_targets.portable_c._tflite.reference import Reference
+
+    reference = Reference(compiled.content)
+    return reference.run(_as_given(reference, compiled.network, image))
+
+
+def _as_given(reference: Reference, network: Network, image: np.ndarray) -> np.ndarray:
+    """The image as the file takes it: where that is float, what its integers stand for, float32."""
+    if reference.takes_integers:
+        return image
+    tensor = network.tensors[network.image]
+    return ((image.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)).astype(np.float32)
+
+
+def random_images(network: Network, count: int) -> np.ndarray:
+    """Seeded random images (N, H, W, C) in the model's integers."""
+    image = network.tensors[network.image]
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *image.shape), dtype=np.uint8)
+    return pixels if image.unsigned else pixels.view(np.int8)

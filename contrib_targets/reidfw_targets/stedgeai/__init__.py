@@ -1,0 +1,1 @@
+"""ST Edge AI Core, installed on this computer: finding it, its command lines, its reports."""

@@ -1,0 +1,212 @@
+"""Finding ST Edge AI Core and asking its version."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reidfw_core.api import ToolFailed, ToolNotFound
+from reidfw_targets.processes import run_logged, tail
+
+INSTALLATION_VARIABLE = "STEDGEAI_CORE_DIR"
+"""Environment variable that names the folder of an installation."""
+
+EXECUTABLE_VARIABLE = "STM32_AI_EXE"
+"""Environment variable that names the executable itself."""
+
+PROBE_TIMEOUT_S = 60.0
+"""Seconds within which ``--version`` must answer; the first start of an installation is slow."""
+
+Which = Callable[[str], str | None]
+
+_FOLDERS = {"win32": ("windows",), "darwin": ("mac", "macarm"), "linux": ("linux",)}
+_USUAL = {
+    "win32": ("C:/ST/STEdgeAI",),
+    "darwin": ("/Applications/ST/STEdgeAI", "~/ST/STEdgeAI"),
+    "linux": ("/opt/ST/STEdgeAI", "~/ST/STEdgeAI"),
+}
+_NUMBER = r"(?<![\d.])(\d+)\.(\d+)(?:\.(\d+))?(?:-(\w+))?(?![\d.])"
+_NAMED = re.compile(rf"(?:ST\.?\s?Edge\.?\s?AI(?:[\s.]?Core)?|(STM32Cube\.?AI))\s*v?{_NUMBER}", re.IGNORECASE)
+_BARE = re.compile(f"(){_NUMBER}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """Version of the tool. STM32CubeAI 9 and 10 are the same program as ST Edge AI Core 1 and 2.
+
+    Attributes:
+        major, minor, micro: the numbers; only these are compared.
+        build: what follows them, for example ``19899``.
+        cube_ai: told under the old name, STM32CubeAI.
+    """
+
+    major: int
+    minor: int
+    micro: int = 0
+    build: str = field(default="", compare=False)
+    cube_ai: bool = field(default=False, compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Version | None:
+        """The version in what ``--version`` prints, None where there is none.
+
+        One behind the tool's name goes before others, which may be versions of parts of it.
+        """
+        found = _NAMED.search(text) or _BARE.search(text)
+        if found is None:
+            return None
+        name, major, minor, micro, build = found.groups()
+        return cls(int(major), int(minor), int(micro or 0), build or "", bool(name))
+
+    @property
+    def is_old(self) -> bool:
+        """From before ST Edge AI Core: inputs and outputs are put into the activations on demand only."""
+        return self.cube_ai and self.major < 9
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.micro}" + (f"-{self.build}" if self.build else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StEdgeAiInstallation:
+    """An executable that told its version.
+
+    Attributes:
+        executable: its absolute path.
+        version: its version.
+        found_by: how it was found, for people.
+        warning: what the user should know about it, None for nothing.
+    """
+
+    executable: Path
+    version: Version
+    found_by: str
+    warning: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The installation's folder: three above the executable (``<folder>/Utilities/<system>/stedgeai``)."""
+        return self.executable.parents[2] if len(self.executable.parents) > 2 else self.executable.parent
+
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        return f"{'STM32CubeAI' if self.version.cube_ai else 'ST Edge AI Core'} {self.version}"
+
+
+def find_executable(
+    path: Path | None,
+    environment: Mapping[str, str] = os.environ,
+    platform: str = sys.platform,
+    which: Which = shutil.which,
+) -> tuple[Path, str]:
+    """Looks for the executable: the configuration, the environment, PATH, the usual folders; the first one counts.
+
+    Args:
+        path: ``tools.stedgeai.path_to_stedgeai``: the executable, its name on PATH, or a folder of an installation.
+        environment: environment variables.
+        platform: as ``sys.platform``.
+        which: finds a program on PATH.
+
+    Returns:
+        Its path, and how it was found.
+
+    Raises:
+        ToolNotFound: what was named is none, or nothing was named and nothing found.
+    """
+    if path is not None:
+        return _named(path.expanduser(), "tools.stedgeai.path_to_stedgeai", platform, which)
+    for variable in (EXECUTABLE_VARIABLE, INSTALLATION_VARIABLE):
+        if value := environment.get(variable):
+            return _named(Path(value).expanduser(), f"the environment variable {variable}", platform, which)
+    if on_path := which("stedgeai"):
+        return Path(on_path).absolute(), "PATH"
+    for usual in _USUAL.get(platform, ()):
+        folder = Path(usual).expanduser()
+        if folder.is_dir() and (inside := _inside(folder, platform)):
+            return inside, str(folder)
+    raise ToolNotFound(
+        "ST Edge AI Core is not there: tools.stedgeai.path_to_stedgeai is not given, "
+        f"{INSTALLATION_VARIABLE} is not set, and there is no stedgeai on PATH",
+        hint="Install ST Edge AI Core from www.st.com and give tools.stedgeai.path_to_stedgeai, or set "
+        "tools.stedgeai.on_cloud: True.",
+    )
+
+
+def is_named(path: Path | None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether configuration or environment name the tool, so that nothing else may be taken for it."""
+    return path is not None or bool({EXECUTABLE_VARIABLE, INSTALLATION_VARIABLE} & set(environment))
+
+
+def probe(executable: Path, found_by: str, timeout_s: float = PROBE_TIMEOUT_S) -> StEdgeAiInstallation:
+    """Asks an executable for its version.
+
+    Raises:
+        ToolNotFound: it cannot be started.
+        ToolFailed: it fails, does not answer in time, or tells no version.
+    """
+    done = run_logged([executable, "--version"], timeout_s=timeout_s)
+    version = Version.parse(done.output)
+    if version is None:
+        printed = f"it printed:\n{tail(done.output.splitlines())}" if done.output.strip() else "it printed nothing"
+        raise ToolFailed(
+            f"{executable} tells no version, so it is not ST Edge AI Core; {printed}",
+            argv=done.argv,
+            code=0,
+            hint=f"It was found by {found_by}. Give tools.stedgeai.path_to_stedgeai.",
+        )
+    return StEdgeAiInstallation(
+        executable=executable, version=version, found_by=found_by, warning=_mismatch(executable, version)
+    )
+
+
+def _named(path: Path, by: str, platform: str, which: Which) -> tuple[Path, str]:
+    if path.is_file():
+        if platform != "win32" and not os.access(path, os.X_OK):
+            raise ToolNotFound(f"{by} names {path}, which may not be executed", hint=f"chmod +x {path}")
+        return path.absolute(), by
+    if path.is_dir():
+        inside = _inside(path, platform)
+        if inside is None:
+            raise ToolNotFound(
+                f"{by} names the folder {path}, in which there is no stedgeai for this system",
+                hint=f"Give the executable, usually <folder>/Utilities/{_FOLDERS.get(platform, ('linux',))[0]}/stedgeai"
+                + (".exe" if platform == "win32" else ""),
+            )
+        return inside, by
+    if on_path := which(str(path)):
+        return Path(on_path).absolute(), by
+    raise ToolNotFound(f"{by} names {path}, which is not there")
+
+
+def _inside(folder: Path, platform: str) -> Path | None:
+    """The executable in a folder of an installation, or in the newest version below the folder."""
+    name = "stedgeai.exe" if platform == "win32" else "stedgeai"
+    found = [candidate for candidate in _places(folder, name, platform) if candidate.is_file()]
+    return found[0].absolute() if found else None
+
+
+def _places(folder: Path, name: str, platform: str) -> Iterator[Path]:
+    versions = [entry for entry in folder.iterdir() if entry.is_dir() and re.fullmatch(r"\d+(\.\d+)+", entry.name)]
+    versions.sort(key=lambda entry: [int(part) for part in entry.name.split(".")], reverse=True)
+    for root in (folder, *versions):
+        yield root / name
+        for system in _FOLDERS.get(platform, ("linux",)):
+            yield root / "Utilities" / system / name
+            yield root / system / name
+
+
+def _mismatch(executable: Path, version: Version) -> str | None:
+    """A folder named like a version in the path that is not the version told."""
+    for part in reversed(executable.parts[:-1]):
+        if re.fullmatch(r"\d+\.\d+(\.\d+)?", part):
+            told = f"{version.major}.{version.minor}.{version.micro}"
+            if not f"{told}.".startswith(f"{part}."):
+                return f"{executable} lies in a folder of version {part}, but says that it is {version}"
+            return None
+    return None

@@ -1,0 +1,121 @@
+"""Benchmarks from the command line, with a program and a server that behave as ST's do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from reidfw_core.cli.app import app
+
+from .cloud_server import PASSWORD, start_cloud
+from .vendor_tool import write_stedgeai
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, int8_file):
+    """Runs ``reidfw run`` on a benchmarking configuration; gives the outcome and the run's summary, if any."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("STEDGEAI_CORE_DIR", "STM32_AI_EXE", "stmai_username", "stmai_password", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "osnet_a025_int8.tflite").write_bytes(Path(int8_file.path).read_bytes())
+    (tmp_path / "bench.yaml").write_text(
+        "operation_mode: benchmarking\n"
+        "general: { display_figures: False }\n"
+        "model: { model_path: osnet_a025_int8.tflite }\n"
+        "tools: { stedgeai: { optimization: time } }\n"
+        "benchmarking: { board: STM32H747I-DISCO }\n"
+        "hydra: { run: { dir: out } }\n"
+    )
+
+    def call(*overrides: str):
+        outcome = CliRunner().invoke(app, ["run", "bench.yaml", *overrides])
+        summary = tmp_path / "out" / "summary.json"
+        return outcome, json.loads(summary.read_text()) if summary.exists() else None
+
+    return call
+
+
+@pytest.mark.slow
+def test_with_a_local_tool(run, tmp_path):
+    program = write_stedgeai(tmp_path / "2.0/Utilities/linux/stedgeai")
+    outcome, summary = run(f"tools.stedgeai.path_to_stedgeai={tmp_path / '2.0'}")
+    assert outcome.exit_code == 0, outcome.output
+    (found,) = summary["benchmarks"]
+    assert (found["activations_ram_kib"], found["weights_flash_kib"], found["macs"]) == (40.0, 20.0, 3_000_000)
+    assert found["tool"] == "ST Edge AI Core 2.0.0-20049, local"
+    assert len(found["details"]["layers"]) == 2
+    assert "495.13 ms" in found["details"]["published"][0]  # beside the measurement,
+    assert found["inference_ms"] is None  # never as one
+    assert found["details"]["command"][0] == str(program)
+    assert found["details"]["command"][-1] == "time"
+    assert (tmp_path / "out/stm32ai_files/stedgeai.log").is_file()
+
+
+@pytest.mark.slow
+def test_in_the_cloud(run, monkeypatch):
+    cloud, server = start_cloud()
+    for name, value in {
+        "BASE_URL_DEVCLOUD": cloud.address,
+        "SSO_URL": cloud.address,
+        "stmai_username": "me",
+        "stmai_password": PASSWORD,
+    }.items():
+        monkeypatch.setenv(name, value)
+    outcome, summary = run(
+        "tools.stedgeai.on_cloud=True", "tools.stedgeai.version=2.0", "benchmarking.tool_options={delete_model: true}"
+    )
+    server.shutdown()
+    assert outcome.exit_code == 0, outcome.output
+    (found,) = summary["benchmarks"]
+    assert found["inference_ms"] == 495.13
+    assert found["tool"] == "ST Edge AI Core 2.0.1, developer cloud"
+    assert summary["metrics"]["inference_time ms"] == 495.13
+    assert cloud.files == {}
+    assert PASSWORD not in outcome.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "code", "message"),
+    [
+        (["benchmarking.board=STM32H747I-DISC0"], 2, "STM32H747I-DISCO"),
+        (["tools.stedgeai.path_to_stedgeai=no/such"], 2, "there is no file"),
+        (["benchmarking.tool=stedgai"], 2, "did you mean 'stedgeai'"),
+        (["benchmarking.tool_options={timeout: 3}", "benchmarking.tool=stedgeai"], 2, "timeout"),
+        (["tools.stedgeai.on_cloud=True"], 3, "needs an account"),
+        (["tools.stedgeai.path_to_stedgeai=hangs"], 3, "printed nothing"),
+        (["tools.stedgeai.path_to_stedgeai=fails"], 3, "no layer GELU"),
+    ],
+)
+def test_bad_input(run, tmp_path, overrides, code, message):
+    write_stedgeai(tmp_path / "hangs", version="")
+    write_stedgeai(tmp_path / "fails", generate="print('no layer GELU'); sys.exit(2)")
+    outcome, summary = run(*overrides)
+    text = outcome.output + str(outcome.stderr if outcome.stderr_bytes else "")
+    assert outcome.exit_code == code, text
+    assert message in " ".join(text.split())
+    assert "Traceback" not in text
+    assert summary is None or summary["benchmarks"] == []
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_fit_stops_the_chain_before_training(run, tmp_path):
+    pytest.importorskip("reidfw_backbones")
+    pytest.importorskip("reidfw_dataset_readers")
+    write_stedgeai(tmp_path / "stedgeai")
+    (tmp_path / "bench.yaml").unlink()
+    assert CliRunner().invoke(app, ["init", "-o", "bench.yaml"]).exit_code == 0
+    outcome, summary = run(
+        "operation_mode=chain_tqeb",
+        "model.model_name=mobilenetv2_a100",
+        "model.input_shape=(64,64,3)",
+        "benchmarking.board=NUCLEO-F401RE",
+        "tools.stedgeai.path_to_stedgeai=stedgeai",
+        "hydra.run.dir=out",
+    )
+    assert outcome.exit_code == 3, outcome.output
+    assert "does not fit NUCLEO-F401RE: weights of 2,205.1 KiB" in " ".join(outcome.output.split())
+    assert summary is None
+    assert not (tmp_path / "out").exists()

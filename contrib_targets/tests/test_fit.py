@@ -1,0 +1,52 @@
+"""What a model file takes, and what ST published for models like it."""
+
+import pytest
+from reidfw_targets.host import Host
+from reidfw_targets.liveness import peak_bytes
+from reidfw_targets.published import FIGURES, figures_for
+
+from reidfw_core.api import DataError, ModelFile, ModelFormat
+
+from .conftest import save_onnx
+
+
+def test_live_tensors():
+    sizes = {"image": 10, "a": 20, "b": 5, "c": 7}
+    chain = [(["image", "w"], ["a"]), (["a"], ["b"]), (["b", "image"], ["c"])]
+    assert peak_bytes(chain, sizes, ["image"], ["c"]) == 35  # image lives to the end: 10 + 20 + 5
+    straight = [(["image"], ["a"]), (["a"], ["b"]), (["b"], ["c"])]
+    assert peak_bytes(straight, sizes, ["image"], ["c"]) == 30
+    assert peak_bytes([], sizes, ["image"], ["image"]) == 10
+
+
+@pytest.mark.slow
+def test_a_tflite_file(int8_file):
+    found = Host().estimate_memory(int8_file)
+    # three kernels; 10 biases of 4 bytes, all zero and so stored once for two layers; 20 biases; the pooling's two axes
+    assert found.weights_bytes == 270 + 90 + 1800 + 40 + 80 + 8
+    assert found.activations_bytes == 2 * 32 * 16 * 3  # the image as uint8 and as int8: more than any layer needs
+
+
+@pytest.mark.slow
+def test_an_onnx_file(network, tmp_path):
+    found = Host().estimate_memory(save_onnx(network, tmp_path / "tiny.onnx", batch=1, channels_first=False))
+    assert 4 * (270 + 90 + 1800) <= found.weights_bytes <= 4 * 2220  # zero biases may be left out
+    assert found.activations_bytes >= 4 * 2 * 16 * 8 * 10
+
+
+@pytest.mark.parametrize("name", ["cut.tflite", "cut.onnx", "x.pt"])
+def test_damaged_files(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"\x08\x07nonsense TFL3")
+    with pytest.raises(DataError):
+        Host().estimate_memory(ModelFile(path=path, format=ModelFormat.of_file(path), name="cut"))
+
+
+def test_published_figures_belong_to_board_and_network():
+    (row,) = figures_for("STM32H747I-DISCO", "osnet_a025_256x128_quantized")
+    assert (row.ram_kib, row.flash_kib, row.inference_ms) == (331.45, 139.52, 495.13)
+    assert str(row).startswith("published for osnet_a025 256x128 int8: RAM 331.45 KiB")
+    assert str(row).endswith("ST Edge AI Core 3.0.0)")
+    assert figures_for("STM32H747I-DISCO", "quantized_model") == ()
+    assert figures_for("NUCLEO-F401RE", "osnet_a025") == ()
+    assert all(row.source and row.tool for row in FIGURES)

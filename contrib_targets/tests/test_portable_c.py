@@ -1,0 +1,304 @@
+"""Portable C: what is refused, what the plan takes, and that every tensor equals LiteRT's reference kernels."""
+
+import ctypes
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reidfw_targets.portable_c import fixed_point as fp
+from reidfw_targets.portable_c.compiling import check_on_host, compile_to
+from reidfw_targets.portable_c.host import compile_shared
+from reidfw_targets.portable_c.latency import calibrated_ratios
+
+from reidfw_core.api import DataError, DoesNotFit, ReidfwError
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="no C compiler on this computer"
+)
+SHAPE = (24, 16, 3)
+
+
+def converted(network, folder: Path, name: str, *, io="int8", per_tensor=False) -> Path:
+    import tensorflow as tf
+
+    images = np.random.default_rng(1).uniform(-1, 1, (8, 1, *network.inputs[0].shape[1:])).astype(np.float32)
+    serve = tf.function(lambda image: network(image, training=False))
+    signature = tf.TensorSpec((1, *network.inputs[0].shape[1:]), tf.float32, name="image")
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function(signature)], None)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = {"int8": tf.int8, "uint8": tf.uint8, "float32": tf.float32}[io]
+    converter.inference_output_type = tf.float32 if io == "float32" else tf.int8
+    converter._experimental_disable_per_channel = per_tensor
+    path = folder / f"{name}.tflite"
+    path.write_bytes(converter.convert())
+    return path
+
+
+def residual(x, layers):
+    left = layers.Conv2D(12, 1, activation="relu6")(x)
+    left = layers.DepthwiseConv2D(3, padding="same")(left)
+    return layers.Add()([layers.Conv2D(x.shape[-1], 1)(left), x])
+
+
+def gated(x, layers):
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(x.shape[-1], 1, activation="sigmoid")(gate)
+    return layers.Multiply()([x, gate])
+
+
+def _squared_difference(x, layers):
+    return layers.Subtract()([layers.Conv2D(10, 3, padding="same")(x), layers.Conv2D(10, 1)(x)])
+
+
+BODIES = {
+    "convolutions": lambda x, layers: layers.Conv2D(9, (5, 3), strides=(2, 1), padding="same", activation="relu")(x),
+    "residual": residual,
+    "gate": gated,
+    "subtraction": _squared_difference,
+    "pools": lambda x, layers: layers.AveragePooling2D(2, padding="same")(
+        layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    ),
+    "padding": lambda x, layers: layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(((0, 1), (1, 0)))(x)),
+    "joined": lambda x, layers: layers.Concatenate()([layers.Conv2D(4, 1)(x), layers.Conv2D(6, 3, padding="same")(x)]),
+    "hard swish": lambda x, layers: layers.Activation("hard_swish")(x),
+    "tanh": lambda x, layers: layers.Activation("tanh")(x),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("portable_c")
+
+
+def small_network(body: str):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(5)
+    image = keras.Input(SHAPE, name="camera")
+    x = layers.Conv2D(10, 3, strides=1, padding="same", activation="relu")(image)
+    x = BODIES[body](x, layers)
+    return keras.Model(image, layers.GlobalAveragePooling2D()(layers.Conv2D(11, 1)(x)), name="small")
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("mode", ["resident", "rows"])
+def test_every_tensor_equals_the_reference(body, mode, folder, tmp_path):
+    path = folder / f"{body}.tflite"
+    if not path.exists():
+        converted(small_network(body), folder, body, io="uint8")
+    compiled = compile_to(path, tmp_path, input_mode=mode)
+    check = check_on_host(compiled, tmp_path, 2)
+    assert check.different == ()
+    assert check.tensors >= len(compiled.network.operators) - 1
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("io", ["int8", "float32"])
+def test_per_tensor_weights_and_other_inputs(io, folder, tmp_path):
+    path = converted(small_network("residual"), folder, f"residual_{io}", io=io, per_tensor=True)
+    compiled = compile_to(path, tmp_path)
+    assert check_on_host(compiled, tmp_path, 2).different == ()
+    if io == "float32":
+        assert any("float input" in note for note in compiled.network.notes)
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> Path:
+    return converted(small_network("residual"), folder, "model", io="uint8")
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_changed_weight_is_noticed(model, tmp_path):
+    compiled = compile_to(model, tmp_path)
+    source = tmp_path / "model.c"
+    text = source.read_text()
+    start = text.index("int8_t constant_")
+    first = text.index("{\n", start) + 2
+    number = text[first:].split(",")[0].strip()
+    source.write_text(text[:first] + str(int(number) ^ 1) + text[first:].split(number, 1)[1])
+    assert check_on_host(compiled, tmp_path, 1).different
+
+
+@pytest.mark.slow
+def test_memory_of_the_plan(model, tmp_path):
+    resident = compile_to(model, tmp_path / "a", input_mode="resident").plan
+    rows = compile_to(model, tmp_path / "b", input_mode="rows").plan
+    image = resident.network.tensors[resident.network.image].num_bytes
+    assert image <= resident.arena_bytes
+    assert rows.arena_bytes < image + max(t.num_bytes for t in resident.network.tensors)
+    with pytest.raises(DoesNotFit, match=r"the limit is 0\.1 KiB"):
+        compile_to(model, tmp_path / "c", ram_limit_kib=0.1)
+
+
+@pytest.mark.slow
+def test_damaged_files_are_refused_or_read(model, tmp_path):
+    content = bytearray(model.read_bytes())
+    generator = np.random.default_rng(3)
+    refused = 0
+    for _ in range(60):
+        broken = bytearray(content)
+        for place in generator.integers(0, len(broken), 6):
+            broken[place] = generator.integers(0, 256)
+        path = tmp_path / "broken.tflite"
+        path.write_bytes(broken)
+        try:
+            compile_to(path, tmp_path / "out")
+        except ReidfwError:
+            refused += 1
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError):
+        compile_to(path, tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_what_is_not_supported_is_refused_by_name(tmp_path):
+    import keras
+    from keras import layers
+
+    image = keras.Input(SHAPE)
+    for made, words in (
+        (layers.Conv2D(4, 3, dilation_rate=2, padding="same")(image), "dilat|SPACE_TO_BATCH"),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2)(image), "depth multiplier"),
+    ):
+        network = keras.Model(image, layers.GlobalAveragePooling2D()(made))
+        with pytest.raises(DataError, match=words):
+            compile_to(converted(network, tmp_path, "refused"), tmp_path / "out")
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="There is no model file"):
+        compile_to(tmp_path / "none.tflite", tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(DataError, match="int8"):
+        compile_to(tmp_path / "model.keras", tmp_path)
+
+
+def test_factors_keep_their_value():
+    for real in (1e-9, 0.0007, 0.5, 0.999999, 1.0, 3.7):
+        multiplier, shift = fp.quantize_multiplier(real)
+        assert multiplier / (1 << 31) * 2.0**shift == pytest.approx(real, rel=1e-9)
+        assert 1 << 30 <= multiplier < 1 << 31
+
+
+def test_rounding():
+    assert [fp.rounding_shift_right(value, 1) for value in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
+    assert fp.multiply(100, 1 << 30, 0) == 50
+
+
+def test_calibration_file(tmp_path):
+    path = tmp_path / "cycles.csv"
+    path.write_text("board,instructions,cycles\nA,100,150\nB,100,90\nA,200,240\n")
+    assert calibrated_ratios(path, "A") == [1.5, 1.2]
+    path.write_text("board,instructions,cycles\nA,100,many\n")
+    with pytest.raises(DataError, match=r"cycles\.csv:2"):
+        calibrated_ratios(path, "A")
+    path.write_text("board,cycles\n")
+    with pytest.raises(DataError, match="no column instructions"):
+        calibrated_ratios(path, "A")
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_gallery_of_the_generated_application(model, tmp_path):
+    compiled = compile_to(model, tmp_path)
+    compile_shared(compiled.generated.sources, tmp_path / "reid.so", f"-I{tmp_path}")
+    library = ctypes.CDLL(str(tmp_path / "reid.so"))
+    size = compiled.network.tensors[compiled.network.embedding].row_bytes
+    zero = compiled.network.tensors[compiled.network.embedding].zero_point
+    generator = np.random.default_rng(0)
+    embeddings = generator.integers(-128, 128, (3, size)).astype(np.int8)
+    units = np.zeros((3, size), np.int16)
+    for embedding, unit in zip(embeddings, units, strict=True):
+        library.reid_normalise(embedding.ctypes.data_as(ctypes.c_void_p), unit.ctypes.data_as(ctypes.c_void_p))
+    real = embeddings.astype(float) - zero
+    real /= np.linalg.norm(real, axis=1, keepdims=True)
+    np.testing.assert_allclose(units / 32767, real, atol=2e-4)
+    pointer = units.ctypes.data
+    row = units.strides[0]
+    found = library.reid_cosine(ctypes.c_void_p(pointer), ctypes.c_void_p(pointer + row))
+    assert found / 32767 == pytest.approx(float(real[0] @ real[1]), abs=2e-3)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_command_writes_code_that_builds(model, tmp_path):
+    import subprocess
+
+    from typer.testing import CliRunner
+
+    from reidfw_core.cli.app import app
+
+    folder = tmp_path / "code"
+    done = CliRunner().invoke(app, ["compile", str(model), "-o", str(folder), "--input", "rows"])
+    assert done.exit_code == 0, done.output
+    assert "equal LiteRT" in done.output
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1"]
+    program = tmp_path / "example"
+    subprocess.run(["cc", *flags, *map(str, folder.glob("*.c")), "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], check=False).returncode == 0
+    wrong = CliRunner().invoke(app, ["compile", str(model), "-o", str(folder), "--input", "row"])
+    assert wrong.exit_code == 2
+
+
+@pytest.mark.slow
+def test_dsp_kernels_on_the_emulated_core(model, tmp_path):
+    for module in ("unicorn", "elftools"):
+        pytest.importorskip(module, reason=f"emulation needs {module}")
+    from reidfw_targets.emulation import build_firmware, run_firmware
+    from reidfw_targets.facts import BOARDS
+    from reidfw_targets.portable_c._tflite.reference import Reference
+    from reidfw_targets.portable_c.compiling import random_images
+
+    from reidfw_core.api import ToolNotFound
+
+    compiled = compile_to(model, tmp_path / "code", input_mode="rows", kernels="dsp")
+    board = BOARDS["NUCLEO-F401RE"]
+    try:
+        firmware = build_firmware(board, compiled.generated.sources, tmp_path / "firmware", trace=True)
+    except ToolNotFound as missing:
+        pytest.skip(missing.message)
+    images = random_images(compiled.network, 1)
+    run = run_firmware(firmware, images)
+    rows: dict[int, dict[int, bytes]] = {}
+    for one in run.trace:
+        rows.setdefault(one.tensor, {})[one.row] = one.data
+    tensors = {
+        index: np.stack([np.frombuffer(found[row], np.int8) for row in range(len(found))])
+        for index, found in rows.items()
+    }
+    reference = Reference(compiled.content)
+    reference.run(images[0])
+    assert len(tensors) == len(compiled.network.tensors)
+    assert reference.differences(tensors) == []
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_target_gives_the_reference_embeddings(model):
+    from reidfw_targets.portable_c.target import PortableCTarget
+
+    from reidfw_core.api import ModelFile, ModelFormat
+
+    images = np.random.default_rng(4).uniform(-1, 1, (3, *SHAPE)).astype(np.float32)
+    file = ModelFile(path=model, format=ModelFormat.of_file(model), name="model")
+    portable = PortableCTarget().open_runner(model=file, num_threads=1)
+    from reidfw_targets.host import Host
+
+    host = Host().open_runner(model=file, num_threads=1)
+    try:
+        ours, theirs = portable.embed(images), host.embed(images)
+    finally:
+        portable.close()
+        host.close()
+    assert ours.shape == (3, portable.embedding_dim)
+    # XNNPACK rounds a few elements to the neighbouring step
+    steps = np.abs(ours - theirs) / np.unique(np.abs(np.diff(np.unique(theirs)))).min()
+    assert steps.max() <= 2.5

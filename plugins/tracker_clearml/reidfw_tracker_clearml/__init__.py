@@ -1,0 +1,1 @@
+"""ClearML tracking for reidfw."""

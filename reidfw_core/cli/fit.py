@@ -1,0 +1,83 @@
+"""``reidfw fit``: one model against all boards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.markup import escape
+
+from reidfw_core.bus import HookBus
+from reidfw_core.catalog import Catalog
+from reidfw_core.cli.logs import logging_to_screen
+from reidfw_core.cli.render import screen, show_json, table
+from reidfw_core.components import Component
+from reidfw_core.errors import DataError, DoesNotFit, ReidfwError
+from reidfw_core.services.fit import estimate_file, judge
+from reidfw_core.types import ModelFile, ModelFormat
+
+_COLORS = {"green": "green", "amber": "yellow", "red": "red"}
+
+
+def fit(model: Path, boards: Sequence[str], *, as_json: bool) -> None:
+    """Prints a line for each board; without names, for every installed target with a known memory.
+
+    Raises:
+        DoesNotFit: boards were named, and the model fits none of them.
+    """
+    path = model.expanduser().absolute()
+    if not path.is_file():
+        raise DataError(f"There is no model file {path}")
+    catalog, bus = Catalog(), HookBus()
+    targets: list[tuple[str, Component]] = []
+    for entry in catalog.entries("targets"):
+        try:
+            component = catalog.load("targets", entry.reference)()
+        except (ReidfwError, ValidationError):
+            continue  # `reidfw list --check` tells what is wrong with it
+        bus.add(component, entry.name)
+        targets.append((entry.name, component))
+    chosen = {catalog.find("targets", name).name for name in boards}
+    file = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
+    with logging_to_screen():
+        needed = estimate_file(file, bus, [component for _, component in targets])
+    rows: list[dict[str, Any]] = []
+    for name, component in targets:
+        info = bus.ask(component, "describe_target")
+        if (chosen and name not in chosen) or (
+            not chosen and not (info.flash_kib or info.external_ram_kib or info.npu)
+        ):
+            continue
+        verdict = judge(info, needed)
+        notes = list(verdict.reasons)
+        if bus.supports(component, "published_figures"):
+            notes += [str(figure) for figure in bus.ask(component, "published_figures", model=file)]
+        rows.append({"board": name, "fit": verdict.verdict, "notes": notes, "ram_kib": info.ram_kib,
+                     "flash_kib": info.flash_kib})  # fmt: skip
+    order = list(_COLORS)
+    rows.sort(key=lambda row: (order.index(row["fit"]), row["board"]))
+    estimate = {
+        "weights_bytes": needed.weights_bytes,
+        "activations_bytes": needed.activations_bytes,
+        "method": needed.method,
+    }
+    if as_json:
+        show_json({"model": str(path), "estimate": estimate, "boards": rows})
+    else:
+        console = screen()
+        console.print(
+            f"[bold]{escape(path.name)}[/]: weights {needed.weights_bytes / 1024:,.1f} KiB, "
+            f"activations {needed.activations_bytes / 1024:,.1f} KiB ({escape(needed.method)})",
+            soft_wrap=True,
+        )
+        cells = [
+            (row["board"], f"[{_COLORS[row['fit']]}]{row['fit']}[/]", escape("; ".join(row["notes"]))) for row in rows
+        ]
+        console.print(table(None, ("board", "fit", "why"), cells))
+        console.print(
+            "[dim]green: internal memory; amber: with external memory, or RAM in pieces; red: does not fit.[/]"
+        )
+    if chosen and all(row["fit"] == "red" for row in rows):
+        raise DoesNotFit(f"{path.name} does not fit {', '.join(sorted(chosen))}")
