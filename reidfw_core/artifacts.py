@@ -54,10 +54,12 @@ class CalibrationData:
     Attributes:
         samples: the chosen images, in their seeded order.
         origin: the attribute that named them, for the log.
+        noise_seed: seed of random images that take their place (``dataset.quantization_allow_random``), else None.
     """
 
     samples: Samples
     origin: str
+    noise_seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

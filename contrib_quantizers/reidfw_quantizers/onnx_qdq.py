@@ -34,8 +34,10 @@ class OnnxQuantizer(Quantizer):
 
     A Keras model is first converted to ONNX (input ``image`` as (batch, C, H, W), output ``embedding``); an ONNX
     model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that holds
-    8-bit weights already is handed on unchanged. The result is ``<stem>_quant_qdq_pc.onnx`` (per_channel) or
-    ``<stem>_quant_qdq_pt.onnx`` (per_tensor).
+    8-bit weights already is handed on unchanged. The result is ``<name of the model>.onnx``.
+
+    With ``optimize`` a per_tensor Keras model is equalised across layers first; ``optimized_model.keras`` holds the
+    float model that was converted, which gives the same embeddings.
 
     Source: the user's document, section 2.8 (model quantization).
     """
@@ -44,7 +46,7 @@ class OnnxQuantizer(Quantizer):
     produces = ModelFormat.parse("onnx/int8_qdq")
 
     class Params(QuantizationParams):
-        """The ``quantization`` section; input and output types and ``optimize`` have no effect."""
+        """The ``quantization`` section; input and output types have no effect."""
 
     @hookimpl
     def inspect_model(self, model: ModelFile) -> ModelFile:
@@ -86,14 +88,26 @@ class OnnxQuantizer(Quantizer):
         from reidfw_quantizers._onnx.opset import opset_of
 
         began = time.perf_counter()
-        if params.optimize:
-            logger.info("optimize has no effect with onnx_quantizer")
-        float_model = self._float_onnx(model)
+        source, optimized = model, None
+        if params.wants_equalisation():
+            if from_keras:
+                from reidfw_core.api import load_embedding_model
+                from reidfw_quantizers._keras.optimized import write_optimized
+
+                _, optimized = write_optimized(load_embedding_model(model.path), export_dir)
+                source = replace(model, path=optimized)
+            else:
+                logger.warning("optimize has no effect on %s: it rewrites Keras models only", model.path.name)
+        float_model = self._float_onnx(source)
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
-        suffix = "pc" if params.granularity == "per_channel" else "pt"
-        path = export_dir / f"{model.path.stem}_quant_qdq_{suffix}.onnx"
+        if params.onnx_quant_parameters.calibrate_method == "Distribution":
+            logger.warning(
+                "calibrate_method Distribution is ONNX Runtime's choice for 8-bit floating point; integers lose much "
+                "with it. MinMax, Entropy and Percentile are made for them."
+            )
+        path = export_dir / f"{model.name}.onnx"
         with atomic_path(path) as temporary:
             num_images, input_shape = quantization.quantize_qdq(float_model, calibration, params, temporary, workdir)
             quantization.check_runs(temporary)
@@ -124,6 +138,7 @@ class OnnxQuantizer(Quantizer):
                 "float_layers": list(floats),
                 "calibration_images": num_images,
                 "calibration_origin": calibration.origin,
+                **({"optimized_model": optimized.name} if optimized else {}),
             },
         )
 
@@ -145,6 +160,8 @@ class OnnxQuantizer(Quantizer):
         self._require_packages(from_keras=from_keras)
         from reidfw_quantizers._onnx.layer_errors import onnx_layer_errors
 
+        if optimized := quantized_model.details.get("optimized_model"):
+            float_model = replace(float_model, path=quantized_model.path.with_name(optimized))
         return onnx_layer_errors(
             self._float_onnx(float_model), quantized_model.path, images, workdir=quantized_model.path.parent
         )

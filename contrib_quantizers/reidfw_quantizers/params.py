@@ -6,11 +6,14 @@ log which of the given attributes it does not use.
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from reidfw_core.api import ComponentParams
+
+logger = logging.getLogger(__name__)
 
 
 def _lower(value: Any) -> Any:
@@ -46,7 +49,7 @@ class OnnxQuantParameters(_EmptyIsDefault):
     """Number format of the weights."""
     activType: OnnxType = "Int8"  # noqa: N815
     """Number format of the activations."""
-    calibrate_method: Literal["MinMax", "Entropy", "Percentile"] = "MinMax"
+    calibrate_method: Literal["MinMax", "Entropy", "Percentile", "Distribution"] = "MinMax"
     """How the range of an activation follows from the calibration images."""
     op_types_to_quantize: tuple[str, ...] = ()
     """Operator types to quantize; empty takes all that ONNX Runtime can quantize."""
@@ -105,8 +108,8 @@ class QuantizationParams(_EmptyIsDefault):
     granularity: Granularity = "per_channel"
     """One weight scale for each output channel (per_channel) or for each layer (per_tensor)."""
     optimize: bool = False
-    """Prepare a model for per_tensor weights; no effect on per_channel ones and on ONNX."""
-    target_opset: int = Field(default=17, ge=13, le=21)
+    """Equalise a Keras model across its layers for per_tensor weights; no effect on per_channel ones."""
+    target_opset: int = Field(default=17, ge=13, le=27)
     """ONNX operator set that the model is brought to; no effect on TensorFlow Lite."""
     onnx_quant_parameters: OnnxQuantParameters = OnnxQuantParameters()
     """Number formats, calibration and selection of nodes; no effect on TensorFlow Lite."""
@@ -116,3 +119,9 @@ class QuantizationParams(_EmptyIsDefault):
     """Accepted for compatibility, not used in re-identification."""
     iterative_quant_parameters: dict[str, Any] | None = None
     """Accepted for compatibility, not used in re-identification."""
+
+    def wants_equalisation(self) -> bool:
+        """Whether a Keras model is to be rewritten first; the log says where ``optimize`` has no effect."""
+        if self.optimize and self.granularity == "per_channel":
+            logger.info("optimize has no effect with granularity per_channel: each channel has its own scale already")
+        return self.optimize and self.granularity == "per_tensor"

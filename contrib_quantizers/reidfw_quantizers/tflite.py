@@ -23,7 +23,9 @@ class TfliteConverter(Quantizer):
     Reads a float Keras model, measures activation ranges on the calibration images, and writes
     ``quantized_model.tflite`` with batch 1: weights int8 (one scale for each channel, or for each layer), activations
     int8, biases int32, input and output as asked. The result is checked: an operator left in float, or another
-    input or output type than asked, is an error. A classification head is cut off first.
+    input or output type than asked, is an error. A classification head is cut off first. With ``optimize`` a
+    per_tensor model is equalised across layers first; ``optimized_model.keras`` holds the float model that was
+    converted, which gives the same embeddings as the given one.
 
     Source: the user's document, section 2.8 (model quantization).
     """
@@ -50,7 +52,7 @@ class TfliteConverter(Quantizer):
         self,
         model: ModelFile,
         calibration: CalibrationSet,
-        workdir: Path,  # noqa: ARG002 (the contract's; nothing intermediate is written)
+        workdir: Path,  # noqa: ARG002 (the contract's; all that is written is a result)
         export_dir: Path,
     ) -> ModelFile:
         """Quantizes a float Keras model; see the hook's contract.
@@ -63,9 +65,13 @@ class TfliteConverter(Quantizer):
         from reidfw_quantizers._tflite.conversion import check_integer, convert_to_integer
 
         params: QuantizationParams = self.params
-        self._explain_optimize()
         began = time.perf_counter()
         keras_model = load_embedding_model(model.path)
+        optimized: Path | None = None
+        if params.wants_equalisation():
+            from reidfw_quantizers._keras.optimized import write_optimized
+
+            keras_model, optimized = write_optimized(keras_model, export_dir)
         content, num_images = convert_to_integer(
             keras_model,
             calibration,
@@ -105,6 +111,7 @@ class TfliteConverter(Quantizer):
                 "operators": dict(graph.operator_counts()),
                 "calibration_images": num_images,
                 "calibration_origin": calibration.origin,
+                **({"optimized_model": optimized.name} if optimized else {}),
             },
         )
 
@@ -120,16 +127,6 @@ class TfliteConverter(Quantizer):
         from reidfw_core.api import load_embedding_model
         from reidfw_quantizers._tflite.layer_errors import tflite_layer_errors
 
-        return tflite_layer_errors(load_embedding_model(float_model.path), quantized_model.path.read_bytes(), images)
-
-    def _explain_optimize(self) -> None:
-        if not self.params.optimize:
-            return
-        if self.params.granularity == "per_channel":
-            logger.info("optimize has no effect with granularity per_channel: each channel has its own scale already")
-        else:
-            logger.warning(
-                "optimize: this version has none of the per_tensor optimisations (zeroing of dead channels, "
-                "cross-layer equalisation, high-bias absorption, adaptive clipping); quantizing without them. "
-                "BatchNorm layers are folded into the layers before them by the converter in any case."
-            )
+        optimized = quantized_model.details.get("optimized_model")
+        reference = float_model.path if optimized is None else quantized_model.path.with_name(optimized)
+        return tflite_layer_errors(load_embedding_model(reference), quantized_model.path.read_bytes(), images)

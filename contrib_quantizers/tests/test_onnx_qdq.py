@@ -47,10 +47,10 @@ def float_onnx(mobilenet_model, mobilenet_file, tmp_path_factory):
     return dataclasses.replace(mobilenet_file, path=path, format=ModelFormat.parse("onnx/float32"))
 
 
-@pytest.mark.parametrize(("granularity", "suffix"), [("per_channel", "pc"), ("per_tensor", "pt")])
-def test_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp_path, granularity, suffix):
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
+def test_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp_path, granularity):
     result = quantize(mobilenet_file, calibration, tmp_path, granularity=granularity)
-    assert result.path == tmp_path / f"thin_mobilenet_quant_qdq_{suffix}.onnx"
+    assert result.path == tmp_path / "thin_mobilenet.onnx"
     assert result.format == OnnxQuantizer.produces
     assert (result.embedding_dim, result.input_shape) == (48, (32, 16, 3))
     assert result.details["calibration_images"] == 12
@@ -73,7 +73,7 @@ def test_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp
     assert [dim.dim_param or dim.dim_value for dim in source.type.tensor_type.shape.dim] == ["batch", 3, 32, 16]
 
 
-@pytest.mark.parametrize("target_opset", [13, 17, 21])
+@pytest.mark.parametrize("target_opset", [13, 17, 21, 27])
 def test_the_operator_set_is_the_one_asked_for(tiny_model, tiny_file, calibration, images, tmp_path, target_opset):
     result = quantize(tiny_file, calibration, tmp_path, target_opset=target_opset)
     [opset] = [entry.version for entry in onnx.load(result.path).opset_import if entry.domain in ("", "ai.onnx")]
@@ -94,6 +94,29 @@ def test_the_operator_set_is_the_one_asked_for(tiny_model, tiny_file, calibratio
 def test_options_of_the_calibration(tiny_model, tiny_file, calibration, images, tmp_path, params):
     result = quantize(tiny_file, calibration, tmp_path, **params)
     assert cosine(run(result.path, images), tiny_model(images).numpy()).min() > 0.98
+
+
+def test_distribution_is_possible_and_warned_of(tiny_model, tiny_file, calibration, images, tmp_path, caplog):
+    """It sets ranges for 8-bit floating point, and costs integers a good part of the embedding."""
+    result = quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"calibrate_method": "Distribution"})
+    assert "integers lose much" in caplog.text
+    assert cosine(run(result.path, images), tiny_model(images).numpy()).min() > 0.5
+
+
+def test_optimize_equalises_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp_path):
+    """The same rewriting as for TensorFlow Lite; errors of layers are told against the rewritten model."""
+    result = quantize(mobilenet_file, calibration, tmp_path, granularity="per_tensor", optimize=True)
+    assert result.details["optimized_model"] == "optimized_model.keras"
+    assert cosine(run(result.path, images), mobilenet_model(images).numpy()).min() > 0.99
+    errors = OnnxQuantizer(OnnxQuantizer.Params(granularity="per_tensor", optimize=True)).layer_errors(
+        float_model=mobilenet_file, quantized_model=result, images=images[:2]
+    )
+    assert min(error.signal_to_noise_db for error in errors) > 15
+
+
+def test_optimize_has_no_effect_on_an_onnx_file(float_onnx, calibration, tmp_path, caplog):
+    quantize(float_onnx, calibration, tmp_path, granularity="per_tensor", optimize=True)
+    assert "optimize has no effect on other_tool.onnx" in caplog.text
 
 
 def test_equal_input_gives_equal_bytes(tiny_file, calibration, tmp_path):
@@ -139,7 +162,7 @@ def test_an_unknown_node_is_named(tiny_file, calibration, tmp_path):
 def test_an_onnx_model_with_channels_last(mobilenet_model, float_onnx, calibration, images, tmp_path):
     """The order of the input's dimensions is found by comparing them with the images."""
     result = quantize(float_onnx, calibration, tmp_path)
-    assert result.path.name == "other_tool_quant_qdq_pc.onnx"
+    assert result.path.name == "thin_mobilenet.onnx"
     assert result.details["opset"] == 17
     embeddings = np.concatenate([run(result.path, image[np.newaxis]) for image in images])
     assert cosine(embeddings, mobilenet_model(images).numpy()).min() > 0.99

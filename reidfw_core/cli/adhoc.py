@@ -143,15 +143,15 @@ def opened_model(model: Path, images: Path, arguments: Sequence[str]) -> Iterato
     if not images.expanduser().exists():
         raise DataError(f"There is no folder or image {images.expanduser().absolute()}")
     with logging_to_screen() as console:
-        file, overrides = _choose_config(path, arguments)
+        file, overrides = choose_config(path, arguments)
         folder = images.expanduser().absolute()
         folder = folder.parent if folder.is_file() else folder
         asked = [
             "++operation_mode=prediction",
             "++model.model_name=null",
-            f"++model.model_path={_quoted(path)}",
-            f"++dataset.prediction_query_path={_quoted(folder)}",
-            f"++dataset.prediction_gallery_path={_quoted(folder)}",
+            f"++model.model_path={quoted(path)}",
+            f"++dataset.prediction_query_path={quoted(folder)}",
+            f"++dataset.prediction_gallery_path={quoted(folder)}",
             "++prediction.gallery_index=null",
             "++prediction.threshold=null",
         ]
@@ -176,7 +176,12 @@ def opened_model(model: Path, images: Path, arguments: Sequence[str]) -> Iterato
             runner.close()
 
 
-def _choose_config(model: Path, arguments: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
+def choose_config(model: Path, arguments: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
+    """The configuration file among the arguments, or that of the run folder which the model lies in; the overrides.
+
+    Raises:
+        ConfigError: two files are given, or there is none.
+    """
     files = [text for text in arguments if "=" not in text and not text.startswith("~")]
     overrides = tuple(text for text in arguments if text not in files)
     if len(files) > 1:
@@ -199,6 +204,7 @@ def _choose_config(model: Path, arguments: Sequence[str]) -> tuple[Path, tuple[s
     )
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path | str) -> str:
+    """A value for an override in Hydra's syntax that is taken as it is, whatever signs it holds."""
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"

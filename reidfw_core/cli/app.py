@@ -166,6 +166,26 @@ def embed(
         command.embed(images, model, output, arguments or [], flip=flip)
 
 
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Float model file.", show_default=False)],
+    calibration: Annotated[
+        Path, typer.Option("--calibration", "-c", help="Folder of images to measure activations with.")
+    ],
+    arguments: Preprocessing = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Run folder; by default MODEL_quantized here.")
+    ] = None,
+    quantizer: Annotated[str | None, typer.Option("--quantizer", "-q", help="See: reidfw list quantizers")] = None,
+    debug: Debug = False,
+) -> None:
+    """Quantize a model and compare it with the result."""
+    from reidfw_core.cli import quantize as command
+
+    with reporting_errors(debug):
+        command.quantize(model, calibration, output, quantizer, arguments or [])
+
+
 gallery_app = typer.Typer(
     name="gallery",
     help="A gallery of known identities, embedded once and searched many times.",

@@ -64,6 +64,7 @@ _FILES = (
     ("report.html", "everything on one page, for a browser"),
     ("saved_models/best_model.keras", "the model: image to embedding, float32"),
     ("saved_models/best_model_classification.keras", "the same with its classifier"),
+    ("quantized_models/optimized_model.keras", "the float model that was quantized, equalised across layers"),
     ("quantized_models/*", "the quantized model"),
     ("*_reid_rank_curve.png", "CMC curve"),
     ("*_reid_distance_histogram.png", "distances of same and different identities"),

@@ -91,7 +91,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
             raise PlanError(
                 f"{where}: needs a model", hint="Give model.model_path, or a chain that begins with training."
             )
-        data = _data(step, available, where, index)
+        data = _data(step, available, where, index, allow_random=configuration.config.dataset.quantization_allow_random)
         takes = None if step.name == "train" and configuration.config.model.model_path is None else current
         file = configuration.config.model.model_path if not steps else None
         gives = _follow_format(step, component, takes, f"{where} on {file}" if file else where)
@@ -144,6 +144,12 @@ def _has_inputs(
     bound = configuration.components.comparison_target
     if bound is None:
         return False
+    if not {"quantization", "training"} & set(available):
+        notes.append(
+            "Calibration with random noise (dataset.quantization_allow_random): the quantized model shows "
+            "size and speed, it does not recognise anyone; it is not compared with the float model"
+        )
+        return False
     quantized = steps[-1]
     for model in (quantized.takes, quantized.gives):
         if model is not None and not any(model.fits(one) for one in bound.component.accepts):
@@ -176,7 +182,7 @@ def _component(configuration: Configuration, bus: HookBus, step: Step, where: st
     return bound
 
 
-def _data(step: Step, available: Sequence[Role], where: str, index: Path | None) -> str:
+def _data(step: Step, available: Sequence[Role], where: str, index: Path | None, *, allow_random: bool) -> str:
     if step.name == "train":
         if "training" not in available:
             raise PlanError(f"{where}: needs training images", hint="Give dataset.training_path.")
@@ -201,6 +207,8 @@ def _data(step: Step, available: Sequence[Role], where: str, index: Path | None)
             return "quantization set"
         if "training" in available:
             return "training set"
+        if allow_random:
+            return "random noise"
         raise PlanError(
             f"{where}: needs calibration images",
             hint="Give dataset.quantization_path or dataset.training_path.",

@@ -38,7 +38,7 @@ def read_sources(plan: Plan, configuration: Configuration, bus: HookBus) -> dict
     """
     reader = configuration.components.reader
     if reader is None or not plan.roles:
-        return {}
+        return _as_artifacts(plan, configuration, {})
     dataset = configuration.config.dataset
     outputs = Path(configuration.config.hydra.run.dir).parent
     samples: dict[Role, Samples] = {}
@@ -102,18 +102,24 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
     if "evaluate" in steps and RetrievalData in artifacts:
         _check_cameras(artifacts[RetrievalData], configuration)
     if "quantize" in steps:
-        role: Role = "quantization" if "quantization" in samples else "training"
-        chosen = samples["quantization"] if role == "quantization" else whole_train
-        assert chosen is not None
-        artifacts[CalibrationData] = CalibrationData(
-            samples=choose_calibration(chosen, dataset.quantization_split or 1.0, dataset.seed),
-            origin=f"the {role} set ({chosen.root})",
-        )
+        artifacts[CalibrationData] = _calibration(samples.get("quantization", whole_train), configuration)
     if "prediction_query" in samples:
         artifacts[PredictionData] = PredictionData(
             query=samples["prediction_query"], gallery=samples.get("prediction_gallery")
         )
     return artifacts
+
+
+def _calibration(chosen: Samples | None, configuration: Configuration) -> CalibrationData:
+    """The share of the set to calibrate with; without a set noise, which the plan has allowed."""
+    dataset = configuration.config.dataset
+    if chosen is None:
+        nothing = Samples(role="quantization", root=Path(), paths=(), identities=())
+        return CalibrationData(samples=nothing, origin="random noise", noise_seed=dataset.seed)
+    return CalibrationData(
+        samples=choose_calibration(chosen, dataset.quantization_split or 1.0, dataset.seed),
+        origin=f"the {chosen.role} set ({chosen.root})",
+    )
 
 
 def _check_training_set(train: Samples) -> None:

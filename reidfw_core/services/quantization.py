@@ -7,19 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reidfw_core.artifacts import CalibrationData, QuantizedModel
 from reidfw_core.context import RunContext
 from reidfw_core.imaging.decoding import image_batches
-from reidfw_core.imaging.spec import image_spec
+from reidfw_core.imaging.spec import ImageSpec, image_spec
 from reidfw_core.types import CalibrationSet, ModelFile
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from reidfw_core.config.binding import BoundComponent
     from reidfw_core.config.sections import PreprocessingSection, QuantizationSection
 
 logger = logging.getLogger(__name__)
+
+NOISE_IMAGES = 10
+"""Random images where ``dataset.quantization_allow_random`` lets them take the place of a calibration set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +57,37 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
         model = ctx.bus.ask(inp.quantizer.component, "inspect_model", model=model)
     assert model.input_shape is not None
     spec = image_spec(inp.preprocessing, model.input_shape)
-    logger.info("Calibrating with %d images from %s", len(samples), inp.data.origin)
+    total = len(samples) if inp.data.noise_seed is None else NOISE_IMAGES
+    logger.info("Calibrating with %d images from %s", total, inp.data.origin)
     export_dir = ctx.run_dir / inp.quantization.export_dir
     export_dir.mkdir(parents=True, exist_ok=True)
-    with ctx.progress("Calibration", len(samples), "images") as advance:
+    with ctx.progress("Calibration", total, "images") as advance:
 
         def images() -> Iterator[np.ndarray]:
-            for done, image in enumerate(image_batches(samples.paths, spec, 1), start=1):
+            for done, image in enumerate(_calibration_images(inp.data, spec), start=1):
                 yield image
-                if done % 16 == 0 or done == len(samples):
+                if done % 16 == 0 or done == total:
                     advance(done)
 
         quantized: ModelFile = ctx.bus.ask(
             inp.quantizer.component,
             "quantize_model",
             model=model,
-            calibration=CalibrationSet(num_images=len(samples), images=images, origin=inp.data.origin),
+            calibration=CalibrationSet(num_images=total, images=images, origin=inp.data.origin),
             workdir=ctx.run_dir,
             export_dir=export_dir,
         )
     logger.info("%s: %.1f KiB, was %.1f KiB", quantized.path.name, quantized.size_bytes / 1024, model.size_bytes / 1024)
     ctx.bus.tell("artifact_saved", path=quantized.path, description="quantized model")
     return QuantizedModel(model=quantized, source=model)
+
+
+def _calibration_images(data: CalibrationData, spec: ImageSpec) -> Iterator[np.ndarray]:
+    """The images of the set, or noise in their place: (1, H, W, C) float32, rescaled pixels."""
+    if data.noise_seed is None:
+        yield from image_batches(data.samples.paths, spec, 1)
+        return
+    rng = np.random.default_rng(data.noise_seed)
+    for _ in range(NOISE_IMAGES):
+        pixels = rng.integers(0, 256, (1, spec.height, spec.width, spec.channels))
+        yield (pixels * spec.scale + spec.offset).astype(np.float32)

@@ -40,6 +40,9 @@ class DatasetSection(OpenSection):
     """Folder of the images that calibrate the quantization. The training images by default."""
     quantization_split: Annotated[Number, Field(gt=0, le=1)] | None = None
     """Part of these images that is used, in (0, 1]. All by default."""
+    quantization_allow_random: bool = False
+    """Calibrate with random pixels where there are neither calibration nor training images: fit for measuring speed and
+    memory on a board, not for recognising anyone. Defaults to False, which makes that an error."""
     prediction_query_path: Path | None = None
     """Folder of the images whose identity is to be predicted."""
     prediction_gallery_path: Path | None = None
