@@ -5,4 +5,4 @@ The core defines the contracts (:mod:`reidfw_core.hookspecs`), finds the install
 backbone, loss, quantizer or board by name: those are plugins, see :mod:`reidfw_core.api`.
 """
 
-__version__ = "1.2.0"
+__version__ = "1.3.0"
