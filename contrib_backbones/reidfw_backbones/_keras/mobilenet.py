@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -34,13 +35,15 @@ def build_mobilenet(
     """
 
     def build(channels: int) -> keras.Model:
-        return _CONSTRUCTORS[architecture.version](
-            input_shape=(*input_shape[:2], channels),
-            alpha=architecture.alpha,
-            include_top=False,
-            weights=None,
-            name=architecture.name,
-        )
+        with warnings.catch_warnings():  # random weights take any number of channels
+            warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")
+            return _CONSTRUCTORS[architecture.version](
+                input_shape=(*input_shape[:2], channels),
+                alpha=architecture.alpha,
+                include_top=False,
+                weights=None,
+                name=architecture.name,
+            )
 
     model = build(input_shape[2])
     if pretrained is False:
