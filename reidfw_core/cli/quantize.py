@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from reidfw_core.cli.logs import logging_to_screen
 from reidfw_core.cli.render import show_result, show_warnings, shown_path
 from reidfw_core.errors import DataError, PluginNotFound
 from reidfw_core.types import ModelFormat
-
-logger = logging.getLogger(__name__)
 
 
 def quantize(
