@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 import keras
@@ -91,6 +92,12 @@ def test_network_has_the_stated_size_and_gives_a_feature_map(name):
 def test_grayscale_input():
     model = build("mobilenetv1_a025", (64, 32, 1))
     assert features(model, images((64, 32, 1))).shape == (2, 2, 1, 256)
+
+
+def test_four_channels_are_no_reason_to_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert build("mobilenetv2_a035", (64, 32, 4)).input_shape == (None, 64, 32, 4)
 
 
 def test_too_small_an_input_is_refused():

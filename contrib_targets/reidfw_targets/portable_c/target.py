@@ -32,7 +32,7 @@ class PortableCTarget(Target):
     Takes int8 ``.tflite`` files.
     """
 
-    accepts = frozenset({ModelFormat("tflite")})
+    accepts = frozenset({ModelFormat("tflite", "int8")})
 
     @hookimpl
     def describe_target(self) -> TargetInfo:
