@@ -185,6 +185,11 @@ class Mean(Operator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageMaximum(Operator):
+    """The largest element of each channel over the image; a step takes one row of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Operand:
     """One side of an element-wise operator.
 
@@ -206,9 +211,12 @@ class Operand:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Elementwise(Operator):
-    """Sum, difference or product of two tensors, the smaller one repeated along its dimensions of size 1."""
+    """Sum, difference, product or extremum of two tensors, the smaller one repeated along its dimensions of size 1.
 
-    function: Literal["add", "subtract", "multiply"]
+    Both sides and the result of an extremum have the same scale, so that it compares the integers themselves.
+    """
+
+    function: Literal["add", "subtract", "multiply", "minimum", "maximum"]
     operands: tuple[Operand, Operand]
     requantization: Requantization
 
@@ -259,6 +267,17 @@ class L2Normalization(Operator):
     zero_point: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Softmax(Operator):
+    """Exponentials of the channels of each pixel, divided by their sum; the result has the scale 1/256.
+
+    Attributes:
+        exponentials: int32 (256,), in units of 2^-31, by how far an element lies below the largest one.
+    """
+
+    exponentials: np.ndarray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A network from one image to one embedding.
@@ -278,6 +297,19 @@ class Network:
     image: int
     embedding: int
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def rows_needed(self) -> tuple[int, ...]:
+        """How many rows of each tensor the embedding depends on: a strided window may leave the last ones unread."""
+        needed = [0] * len(self.tensors)
+        needed[self.embedding] = self.tensors[self.embedding].height
+        for operator in reversed(self.operators):
+            made = self.tensors[operator.output]
+            steps = operator.steps if operator.steps != made.height else needed[operator.output]
+            for read in operator.reads if steps else ():
+                end = max(read.end(step, self.tensors[read.tensor].height) for step in (0, steps - 1))
+                needed[read.tensor] = max(needed[read.tensor], end)
+        return tuple(needed)
 
     @property
     def macs(self) -> int:

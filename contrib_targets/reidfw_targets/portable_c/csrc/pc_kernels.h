@@ -119,6 +119,17 @@ typedef struct {
     int16_t zero_point;
 } pc_l2_normalization;
 
+typedef struct {
+    uint16_t width;
+    uint16_t channels;
+} pc_image_maximum;
+
+typedef struct {
+    const int32_t *exponentials;  /* 256, in units of 2^-31, by how far an element lies below the largest one */
+    uint16_t width;
+    uint16_t channels;
+} pc_softmax;
+
 /* Where the rows of the image come from. */
 typedef struct {
     const void *(*next_row)(void *user, int row);
@@ -134,6 +145,10 @@ void pc_max_pool_row(const pc_call *call);
 void pc_mean_step(const pc_call *call);
 void pc_add_row(const pc_call *call);
 void pc_multiply_row(const pc_call *call);
+void pc_minimum_row(const pc_call *call);
+void pc_maximum_row(const pc_call *call);
+void pc_image_maximum_step(const pc_call *call);
+void pc_softmax_row(const pc_call *call);
 void pc_table_row(const pc_call *call);
 void pc_pad_row(const pc_call *call);
 void pc_join_row(const pc_call *call);
