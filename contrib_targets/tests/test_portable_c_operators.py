@@ -1,6 +1,5 @@
 """Portable C computes every operator as LiteRT's reference kernels do, on random networks."""
 
-import random
 import shutil
 import tempfile
 from pathlib import Path

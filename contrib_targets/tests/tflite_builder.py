@@ -27,7 +27,7 @@ class Graph:
 
     def __init__(self, seed: int = 0, choose: random.Random | None = None) -> None:
         self.numbers = np.random.default_rng(seed)
-        self.choose = choose or random.Random(seed)  # noqa: S311
+        self.choose = choose or random.Random(seed)
         self.model = schema.ModelT()
         self.model.version = 3
         self.model.buffers = [schema.BufferT()]
@@ -142,8 +142,10 @@ def _windowed(graph: Graph, x: int, options: Any, *, dilated: bool = True) -> tu
     kernel = [graph.choose.randint(1, min(4, length)) for length in size]
     dilation = [1, 1]
     if dilated and graph.choose.random() < 0.3:
-        dilation = [graph.choose.randint(1, 1 + (length - 1) // max(k - 1, 1)) for k, length in zip(kernel, size)]
-        dilation = [min(step, 3) for step in dilation]
+        dilation = [
+            graph.choose.randint(1, min(3, max(1, (length - 1) // max(k - 1, 1))))
+            for k, length in zip(kernel, size, strict=True)
+        ]
     stride = [1, 1] if max(dilation) > 1 else [graph.choose.randint(1, 2) for _ in size]
     same = graph.choose.random() < 0.6
     spread = [(k - 1) * step + 1 for k, step in zip(kernel, dilation, strict=True)]

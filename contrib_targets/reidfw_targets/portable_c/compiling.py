@@ -14,6 +14,7 @@ from reidfw_targets.portable_c.host import HostProgram
 from reidfw_targets.portable_c.network import Network
 from reidfw_targets.portable_c.packing import PACKINGS, PlainPacking
 from reidfw_targets.portable_c.planner import InputMode, Plan, plan_memory
+from reidfw_targets.portable_c.recomputation import plan_within
 
 if TYPE_CHECKING:
     from reidfw_targets.portable_c._tflite.reference import Reference
@@ -62,7 +63,8 @@ def planned(
     Args:
         path: a ``.tflite`` file.
         input_mode: None takes the resident image where it keeps the limit, else rows.
-        ram_limit_kib: the largest arena in KiB, None for no limit.
+        ram_limit_kib: the largest arena in KiB, None for no limit. Where no plan keeps it otherwise, tensors are made
+            twice instead of being kept; the network's notes tell which, and what it costs.
         packing: the kernels.
 
     Returns:
@@ -85,13 +87,17 @@ def planned(
     modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
     plans = []
     for mode in modes:
-        plan = plan_memory(network, mode, lambda operator: packing.scratch_bytes(operator, network))
-        plans.append(plan)
-        if ram_limit_kib is None or plan.arena_bytes <= ram_limit_kib * 1024:
-            return plan, content
-    found = "; ".join(f"{plan.arena_bytes / 1024:.1f} KiB with input {plan.input_mode}" for plan in plans)
+        plans.append(plan_memory(network, mode, packing.scratch_bytes))
+        if ram_limit_kib is None or plans[-1].arena_bytes <= ram_limit_kib * 1024:
+            return plans[-1], content
+    smallest = plan_within(plans[-1], network, packing.scratch_bytes, int(ram_limit_kib * 1024))
+    if smallest.arena_bytes <= ram_limit_kib * 1024:
+        return smallest, content
+    found = [f"{plan.arena_bytes / 1024:.1f} KiB with input {plan.input_mode}" for plan in plans]
+    if smallest is not plans[-1]:
+        found.append(f"{smallest.arena_bytes / 1024:.1f} KiB where tensors are made twice")
     raise DoesNotFit(
-        f"{path.name} needs an arena of {found}; the limit is {ram_limit_kib:g} KiB",
+        f"{path.name} needs an arena of {'; '.join(found)}; the limit is {ram_limit_kib:g} KiB",
         hint="Take a smaller backbone or image"
         + (", or input rows (the image row by row)." if input_mode == "resident" else "."),
     )

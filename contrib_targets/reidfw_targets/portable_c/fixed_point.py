@@ -87,9 +87,9 @@ def from_real(
         with np.errstate(all="ignore"):
             real = function(np.float32(scale_in) * np.float32(value - zero_in))
             scaled = float(np.float32(real) * (np.float32(1.0) / np.float32(scale_out)))
-        if not abs(scaled) < 1 << 31:  # the reference converts these, and what is no number, to the smallest integer
+        if math.isnan(scaled):  # the logarithm of a negative number
             return -128
-        return clamped(round_half_away(scaled) + zero_out)
+        return clamped(round_half_away(min(max(scaled, -512.0), 512.0)) + zero_out)
 
     return value_of
 

@@ -31,6 +31,7 @@ from reidfw_targets.portable_c.network import (
 )
 
 InputMode = Literal["resident", "rows"]
+ScratchBytes = Callable[[Operator, Network], int]
 
 _LONGEST_SEGMENT = 64
 _PACKING_TRIES = 24
@@ -83,13 +84,13 @@ class Plan:
         return max(sum(read.kernel for read in operator.reads) for operator in self.network.operators) or 1
 
 
-def plan_memory(network: Network, input_mode: InputMode, scratch_bytes: Callable[[Operator], int]) -> Plan:
+def plan_memory(network: Network, input_mode: InputMode, scratch_bytes: ScratchBytes) -> Plan:
     """Plans a network.
 
     Args:
         network: what the reader gave.
         input_mode: ``resident`` places the whole image in the arena, ``rows`` takes it row by row.
-        scratch_bytes: working memory that the chosen kernels need for an operator.
+        scratch_bytes: working memory that the chosen kernels need for an operator of a network.
     """
     if input_mode == "rows":
         network = _with_image_rows(network)
@@ -122,9 +123,9 @@ class _Graph:
         group_of: the group of each tensor.
     """
 
-    def __init__(self, network: Network, scratch_bytes: Callable[[Operator], int]) -> None:
+    def __init__(self, network: Network, scratch_bytes: ScratchBytes) -> None:
         self.network = network
-        self.scratch = [scratch_bytes(operator) for operator in network.operators]
+        self.scratch = [scratch_bytes(operator, network) for operator in network.operators]
         count = len(network.operators)
         tensors = len(network.tensors)
         self.makers = [-1] * tensors
