@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,13 +86,14 @@ def planned(
         )
     network, content = read_network(path)
     modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
+    limit_bytes = math.inf if ram_limit_kib is None else ram_limit_kib * 1024
     plans = []
     for mode in modes:
         plans.append(plan_memory(network, mode, packing.scratch_bytes))
-        if ram_limit_kib is None or plans[-1].arena_bytes <= ram_limit_kib * 1024:
+        if plans[-1].arena_bytes <= limit_bytes:
             return plans[-1], content
-    smallest = plan_within(plans[-1], network, packing.scratch_bytes, int(ram_limit_kib * 1024))
-    if smallest.arena_bytes <= ram_limit_kib * 1024:
+    smallest = plan_within(plans[-1], network, packing.scratch_bytes, limit_bytes)
+    if smallest.arena_bytes <= limit_bytes:
         return smallest, content
     found = [f"{plan.arena_bytes / 1024:.1f} KiB with input {plan.input_mode}" for plan in plans]
     if smallest is not plans[-1]:

@@ -42,7 +42,7 @@ class Recomputation:
     macs: int
 
 
-def plan_within(plan: Plan, network: Network, scratch_bytes: ScratchBytes, limit_bytes: int) -> Plan:
+def plan_within(plan: Plan, network: Network, scratch_bytes: ScratchBytes, limit_bytes: float) -> Plan:
     """Recomputes until the arena keeps a limit, or as far as that helps.
 
     In each round the tensors that lie in the fullest segment are tried, the cheapest in multiply-accumulate operations
@@ -106,7 +106,8 @@ def recomputations(network: Network, tensor: int) -> Iterator[Recomputation]:
     readers = [k for k, one in enumerate(network.operators) if any(read.tensor == tensor for read in one.reads)]
     if len(readers) < 2 or tensor not in makers:
         return
-    kept, copied, macs, least = {tensor}, [], 0, network.tensors[tensor].num_bytes
+    kept, macs, least = {tensor}, 0, network.tensors[tensor].num_bytes
+    copied: list[int] = []
     while len(copied) < _MOST_COPIES:
         again = [makers[one] for one in kept if one in makers and _by_rows(network, makers[one])]
         if not again:
