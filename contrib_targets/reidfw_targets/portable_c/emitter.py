@@ -14,6 +14,7 @@ from reidfw_core.api import atomic_path
 from reidfw_targets.portable_c.network import (
     Concatenation,
     Convolution,
+    Dense,
     Depthwise,
     Elementwise,
     ImageMaximum,
@@ -33,7 +34,7 @@ from reidfw_targets.portable_c.network import (
 from reidfw_targets.portable_c.packing import PlainPacking
 from reidfw_targets.portable_c.planner import Plan
 
-RUNTIME_SOURCES = ("pc_runtime.c", "pc_runtime.h", "pc_kernels.c", "pc_kernels.h", "pc_extrema.c", "pc_softmax.c")
+RUNTIME_SOURCES = ("pc_runtime.c", "pc_runtime.h", "pc_kernels.c", "pc_kernels.h", "pc_dense.c", "pc_extrema.c", "pc_softmax.c")
 """Files that every program needs beside ``model.c`` and the kernels of its packing."""
 
 APPLICATION_SOURCES = ("reid.c", "reid.h", "main.c")
@@ -385,6 +386,13 @@ int model_run_rows(model_row_fn next_row, void *user, model_output_t *embedding)
         match operator:
             case Convolution() | Depthwise():
                 return self._convolution(operator, given, made)
+            case Dense(requantization=factor):
+                arrays = (operator.weights, operator.bias, factor.multipliers, factor.shifts.astype(np.int8))
+                return "pc_dense_row", self._structure(
+                    "pc_dense",
+                    (*(self.constants.add(array.reshape(-1)) for array in arrays), channels, out_channels,
+                     given.zero_point, factor.zero_point, factor.low, factor.high),
+                )  # fmt: skip
             case Pool(window=window):
                 name = "pc_average_pool_row" if operator.average else "pc_max_pool_row"
                 return name, self._structure(

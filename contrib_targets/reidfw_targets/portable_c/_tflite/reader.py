@@ -17,6 +17,7 @@ from reidfw_targets.portable_c import fixed_point as fp
 from reidfw_targets.portable_c.network import (
     Concatenation,
     Convolution,
+    Dense,
     Depthwise,
     Elementwise,
     ImageMaximum,
@@ -485,11 +486,10 @@ class _Reader:
         if given.shape[:2] != (1, 1):
             source = self._flattened(source, given)
         self._operators.append(
-            Convolution(
+            Dense(
                 **self._facts(operator, target, (Read(source),)),
                 macs=weights.size,
-                window=Window(kernel=(1, 1), stride=(1, 1), pad_top=0, pad_left=0),
-                weights=weights[:, None, None, :],
+                weights=weights,
                 bias=self._bias(operator, weights.shape[0]),
                 requantization=self._requantization(
                     operator,

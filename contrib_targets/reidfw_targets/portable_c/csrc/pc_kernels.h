@@ -36,6 +36,19 @@ typedef struct {
 } pc_convolution;
 
 typedef struct {
+    const int8_t *weights;  /* output, input */
+    const int32_t *bias;
+    const int32_t *multipliers;
+    const int8_t *shifts;  /* to the left where positive */
+    uint32_t inputs;
+    uint16_t outputs;
+    int16_t input_zero_point;
+    int16_t output_zero_point;
+    int16_t low;
+    int16_t high;
+} pc_dense;
+
+typedef struct {
     uint16_t input_width;
     uint16_t channels;
     uint16_t output_width;
@@ -140,6 +153,7 @@ typedef struct {
 
 void pc_convolution_row(const pc_call *call);
 void pc_depthwise_row(const pc_call *call);
+void pc_dense_row(const pc_call *call);
 void pc_average_pool_row(const pc_call *call);
 void pc_max_pool_row(const pc_call *call);
 void pc_mean_step(const pc_call *call);
