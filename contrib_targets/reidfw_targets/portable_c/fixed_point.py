@@ -84,9 +84,12 @@ def from_real(
     """A real function of one element, evaluated in float32 and rounded: the function for :func:`table_of`."""
 
     def value_of(value: int) -> int:
-        real = function(np.float32(scale_in) * np.float32(value - zero_in))
-        inverse = np.float32(1.0) / np.float32(scale_out)
-        return clamped(round_half_away(float(np.float32(real) * inverse)) + zero_out)
+        with np.errstate(all="ignore"):
+            real = function(np.float32(scale_in) * np.float32(value - zero_in))
+            scaled = float(np.float32(real) * (np.float32(1.0) / np.float32(scale_out)))
+        if math.isnan(scaled):  # the logarithm of a negative number
+            return -128
+        return clamped(round_half_away(min(max(scaled, -512.0), 512.0)) + zero_out)
 
     return value_of
 
@@ -115,6 +118,40 @@ def hard_swish(scale_in: float, zero_in: int, scale_out: float, zero_out: int) -
         return clamped(rounding_shift_right(product, -output_exponent) + zero_out)
 
     return value_of
+
+
+def softmax_exponentials(scale: float, beta: float) -> np.ndarray:
+    """``exp(-beta * scale * d)`` for d = 0...255 in units of 2^-31, int32 (256,), as the integer kernel computes it.
+
+    Elements that lie too far below the largest one count as 0.
+    """
+    multiplier, left = quantize_multiplier(min(beta * float(np.float32(scale)) * (1 << 26), float((1 << 31) - 1)))
+    farthest = math.floor(31.0 * (1 << 26) / 2.0**left)
+    values = np.zeros(256, np.int32)
+    for distance in range(min(256, farthest + 1)):
+        values[distance] = _exponential(rounding_doubling_high_multiply(-distance << max(left, 0), multiplier))
+    return values
+
+
+_EXPONENTIALS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+"""exp(-1/4), exp(-1/2), ... exp(-16) in units of 2^-31."""
+
+
+def _exponential(value: int) -> int:
+    """exp of a number of at most 0, in units of 2^-26, as a number in units of 2^-31."""
+    if value == 0:
+        return (1 << 31) - 1
+    high, quarter = rounding_doubling_high_multiply, 1 << 24
+    rest = (value & (quarter - 1)) - quarter
+    x = (rest << 5) + (1 << 28)  # Taylor's series around -1/8
+    square = high(x, x)
+    fourth = rounding_shift_right(high(square, square), 2)
+    terms = rounding_shift_right(high(fourth + high(square, x), 715827883) + square, 1)
+    result = 1895147668 + high(1895147668, x + terms)
+    for bit, factor in enumerate(_EXPONENTIALS):
+        if (rest - value) >> (24 + bit) & 1:
+            result = high(result, factor)
+    return result
 
 
 def _sixteen_bits(factor: tuple[int, int]) -> tuple[int, int]:

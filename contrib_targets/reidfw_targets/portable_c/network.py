@@ -135,7 +135,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Convolution(Operator):
-    """A convolution over all channels; a fully connected layer is one of one pixel.
+    """A convolution over all channels.
 
     Attributes:
         window: its window.
@@ -168,6 +168,24 @@ class Depthwise(Operator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dense(Operator):
+    """A fully connected layer on a vector.
+
+    It is no convolution of one pixel: LiteRT's reference kernel rounds its sums once, those of convolutions twice,
+    which makes one of some 2000 results differ by 1.
+
+    Attributes:
+        weights: int8 (O, I).
+        bias: int32 (O,), without the share of the input's zero point.
+        requantization: O factors.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    requantization: Requantization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pool(Operator):
     """The mean or the maximum of a window; padding does not count."""
 
@@ -182,6 +200,11 @@ class Mean(Operator):
     """The mean of each channel over the image; a step takes one row of it."""
 
     requantization: Requantization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageMaximum(Operator):
+    """The largest element of each channel over the image; a step takes one row of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -206,9 +229,12 @@ class Operand:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Elementwise(Operator):
-    """Sum, difference or product of two tensors, the smaller one repeated along its dimensions of size 1."""
+    """Sum, difference, product or extremum of two tensors, the smaller one repeated along its dimensions of size 1.
 
-    function: Literal["add", "subtract", "multiply"]
+    Both sides and the result of an extremum have the same scale, so that it compares the integers themselves.
+    """
+
+    function: Literal["add", "subtract", "multiply", "minimum", "maximum"]
     operands: tuple[Operand, Operand]
     requantization: Requantization
 
@@ -259,6 +285,17 @@ class L2Normalization(Operator):
     zero_point: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Softmax(Operator):
+    """Exponentials of the channels of each pixel, divided by their sum; the result has the scale 1/256.
+
+    Attributes:
+        exponentials: int32 (256,), in units of 2^-31, by how far an element lies below the largest one.
+    """
+
+    exponentials: np.ndarray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A network from one image to one embedding.
@@ -278,6 +315,19 @@ class Network:
     image: int
     embedding: int
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def rows_needed(self) -> tuple[int, ...]:
+        """How many rows of each tensor the embedding depends on: a strided window may leave the last ones unread."""
+        needed = [0] * len(self.tensors)
+        needed[self.embedding] = self.tensors[self.embedding].height
+        for operator in reversed(self.operators):
+            made = self.tensors[operator.output]
+            steps = operator.steps if operator.steps != made.height else needed[operator.output]
+            for read in operator.reads if steps else ():
+                end = max(read.end(step, self.tensors[read.tensor].height) for step in (0, steps - 1))
+                needed[read.tensor] = max(needed[read.tensor], end)
+        return tuple(needed)
 
     @property
     def macs(self) -> int:

@@ -17,6 +17,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 from reidfw_targets.portable_c.network import (
@@ -30,6 +31,7 @@ from reidfw_targets.portable_c.network import (
 )
 
 InputMode = Literal["resident", "rows"]
+ScratchBytes = Callable[[Operator, Network], int]
 
 _LONGEST_SEGMENT = 64
 _PACKING_TRIES = 24
@@ -82,20 +84,21 @@ class Plan:
         return max(sum(read.kernel for read in operator.reads) for operator in self.network.operators) or 1
 
 
-def plan_memory(network: Network, input_mode: InputMode, scratch_bytes: Callable[[Operator], int]) -> Plan:
+def plan_memory(network: Network, input_mode: InputMode, scratch_bytes: ScratchBytes) -> Plan:
     """Plans a network.
 
     Args:
         network: what the reader gave.
         input_mode: ``resident`` places the whole image in the arena, ``rows`` takes it row by row.
-        scratch_bytes: working memory that the chosen kernels need for an operator.
+        scratch_bytes: working memory that the chosen kernels need for an operator of a network.
     """
     if input_mode == "rows":
         network = _with_image_rows(network)
     graph = _Graph(network, scratch_bytes)
     best: Plan | None = None
+    options = _options(graph)
     for allowance in (1.0, 0.0):
-        segments = _segments(graph, diagonal_weight=allowance)
+        segments = _segments(options, diagonal_weight=allowance)
         candidate = _placed(graph, segments, input_mode)
         if best is None or candidate.arena_bytes < best.arena_bytes:
             best = candidate
@@ -120,9 +123,9 @@ class _Graph:
         group_of: the group of each tensor.
     """
 
-    def __init__(self, network: Network, scratch_bytes: Callable[[Operator], int]) -> None:
+    def __init__(self, network: Network, scratch_bytes: ScratchBytes) -> None:
         self.network = network
-        self.scratch = [scratch_bytes(operator) for operator in network.operators]
+        self.scratch = [scratch_bytes(operator, network) for operator in network.operators]
         count = len(network.operators)
         tensors = len(network.tensors)
         self.makers = [-1] * tensors
@@ -325,32 +328,62 @@ def _goals(graph: _Graph, first: int, last: int) -> list[int]:
     return unread + read
 
 
-def _segments(graph: _Graph, *, diagonal_weight: float) -> list[Segment]:
-    """The cuts with the smallest peak; of equal ones those with the fewest segments."""
-    count = len(graph.steps)
-    best: list[tuple[float, int]] = [(0.0, 0)]
-    chosen: list[tuple[int, int]] = [(0, 0)]
-    for last in range(count):
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A possible segment that ends with a certain operator.
+
+    Attributes:
+        first: its first operator.
+        live_bytes: room that it needs, with a place of its own for everything.
+        saving: what diagonal overlap takes off.
+    """
+
+    first: int
+    live_bytes: int
+    saving: int
+
+
+def _options(graph: _Graph) -> list[list[_Option]]:
+    """For each operator all segments that end with it."""
+    found = []
+    for last in range(len(graph.steps)):
         start = max(0, last - _LONGEST_SEGMENT + 1)
         schedule = _Schedule(graph, _goals(graph, start, last), start)
-        options = []
-        for first, (bytes_needed, saving) in _segment_bytes(graph, schedule, start, last):
-            peak = bytes_needed - diagonal_weight * saving
-            options.append((max(best[first][0], peak), best[first][1] + 1, first, bytes_needed))
-        peak, number, first, bytes_needed = min(options)
+        found.append(list(_segment_bytes(graph, schedule, start, last)))
+    return found
+
+
+def _segments(options: Sequence[Sequence[_Option]], *, diagonal_weight: float) -> list[Segment]:
+    """The cuts with the smallest peak; of equal ones those with the fewest segments."""
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    chosen: list[_Option] = []
+    for ending_here in options:
+        peak, number, _, option = min(
+            (
+                (
+                    max(best[option.first][0], option.live_bytes - diagonal_weight * option.saving),
+                    best[option.first][1] + 1,
+                    option.first,
+                    option,
+                )
+                for option in ending_here
+            ),
+            key=lambda candidate: candidate[:3],
+        )
         best.append((peak, number))
-        chosen.append((first, bytes_needed))
+        chosen.append(option)
     segments = []
-    end = count
+    end = len(options)
     while end > 0:
-        first, bytes_needed = chosen[end]
-        segments.append(Segment(first=first, last=end - 1, live_bytes=bytes_needed))
-        end = first
+        option = chosen[end - 1]
+        segments.append(Segment(first=option.first, last=end - 1, live_bytes=option.live_bytes))
+        end = option.first
     return segments[::-1]
 
 
-def _segment_bytes(graph: _Graph, schedule: _Schedule, start: int, last: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """For each possible first operator: bytes of a segment to ``last``, and what diagonal overlap saves of them."""
+def _segment_bytes(graph: _Graph, schedule: _Schedule, start: int, last: int) -> Iterator[_Option]:
+    """The segments from each operator down to ``start`` to ``last``."""
+    savings: dict[tuple[int, int], int] = {}
     spans = []
     for group, members in enumerate(graph.groups):
         makers = [graph.makers[tensor] for tensor in members]
@@ -377,8 +410,11 @@ def _segment_bytes(graph: _Graph, schedule: _Schedule, start: int, last: int) ->
                     born.append(group)
             elif any(first <= maker <= last for maker, _ in uses_of_members):
                 total += graph.group_bytes(group, min(schedule.rings[group], graph.group_height(group)))
-        saving = max((_saving(graph, schedule, used, made) for used in dying for made in born), default=0)
-        yield first, (total, saving)
+        for pair in product(dying, born):
+            if pair not in savings:
+                savings[pair] = _saving(graph, schedule, *pair)
+        saving = max((savings[pair] for pair in product(dying, born)), default=0)
+        yield _Option(first, total, saving)
 
 
 def _saving(graph: _Graph, schedule: _Schedule, used_group: int, made_group: int) -> int:

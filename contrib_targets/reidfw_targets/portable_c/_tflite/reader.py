@@ -17,8 +17,10 @@ from reidfw_targets.portable_c import fixed_point as fp
 from reidfw_targets.portable_c.network import (
     Concatenation,
     Convolution,
+    Dense,
     Depthwise,
     Elementwise,
+    ImageMaximum,
     L2Normalization,
     Mean,
     Network,
@@ -30,6 +32,7 @@ from reidfw_targets.portable_c.network import (
     Requantization,
     Reshape,
     Slice,
+    Softmax,
     Table,
     Tensor,
     Window,
@@ -44,6 +47,7 @@ _TYPE_NAMES = {value: name for name, value in vars(_TYPE).items() if isinstance(
 _MOST_ROWS = 1 << 15
 _MOST_ELEMENTS = 1 << 26
 _MOST_KERNEL = 255
+_MOST_SOFTMAX_CHANNELS = 511  # the sum of the exponentials keeps within 32 bits
 
 
 def read_network(path: Path) -> tuple[Network, bytes]:
@@ -155,6 +159,10 @@ class _Reader:
             f"{self._name} {what}: {len(floats)} operators, the first {first}; portable C takes int8 models",
             hint="Quantize it fully: operation_mode chain_qb, or the TFlite_converter with calibration images.",
         )
+
+    def _check_same_numbers(self, operator: Any, given: Tensor | _Numbers, made: Tensor) -> None:
+        if (given.scale, given.zero_point) != (made.scale, made.zero_point):
+            self._refuse_operator(operator, "changes the scale")
 
     # the file's parts
 
@@ -331,9 +339,6 @@ class _Reader:
 
     def _window(self, operator: Any, options: Any, kernel: tuple[int, int], given: Tensor, made: Tensor) -> Window:
         stride = int(options.strideH), int(options.strideW)
-        dilation = int(getattr(options, "dilationHFactor", 1)), int(getattr(options, "dilationWFactor", 1))
-        if dilation != (1, 1):
-            self._refuse_operator(operator, f"is dilated by {dilation[0]}x{dilation[1]}; only 1x1 is supported")
         if min(stride) < 1 or max(stride) > _MOST_KERNEL or min(kernel) < 1 or max(kernel) > _MOST_KERNEL:
             self._refuse_operator(operator, f"has the window {kernel[0]}x{kernel[1]} with strides {stride}")
         pads = []
@@ -344,6 +349,22 @@ class _Reader:
                 self._refuse_operator(operator, f"makes {made.shape} from {given.shape}, which its window does not")
             pads.append(max((expected - 1) * step + length - size_in, 0) // 2 if same else 0)
         return Window(kernel=kernel, stride=stride, pad_top=pads[0], pad_left=pads[1])
+
+    def _undilated(self, operator: Any, options: Any, weights: np.ndarray) -> np.ndarray:
+        """Weights (n, height, width, m) with the zeros of a dilated window written out."""
+        dilation = int(options.dilationHFactor), int(options.dilationWFactor)
+        if dilation == (1, 1):
+            return weights
+        if min(dilation) < 1:
+            self._refuse_operator(operator, f"is dilated by {dilation[0]}x{dilation[1]}")
+        first, height, width, last = weights.shape
+        spread = [(length - 1) * step + 1 for length, step in zip((height, width), dilation, strict=True)]
+        if max(spread) > _MOST_KERNEL:
+            self._refuse_operator(operator, f"is dilated to a window of {spread[0]}x{spread[1]}")
+        wide = np.zeros((first, *spread, last), np.int8)
+        wide[:, :: dilation[0], :: dilation[1]] = weights
+        self._notes.append(f"dilated window of layer '{self._layer(operator)}': its gaps are stored as zeros")
+        return wide
 
     def _requantization(
         self, operator: Any, weights: int, channels: int, given: Tensor, made: Tensor, activation: int, *, dense: bool
@@ -394,6 +415,7 @@ class _Reader:
                 f"is grouped: its filters see {weights.shape[3]} of {given.shape[2]} channels; only ungrouped ones "
                 "are supported",
             )
+        weights = self._undilated(operator, options, weights)
         target, made = self._output(operator)
         window = self._window(operator, options, (weights.shape[1], weights.shape[2]), given, made)
         if made.shape[2] != weights.shape[0]:
@@ -429,6 +451,7 @@ class _Reader:
             )
         if weights.ndim != 4 or weights.shape[0] != 1 or weights.shape[3] != channels:
             self._refuse_operator(operator, f"has weights of the shape {weights.shape}")
+        weights = self._undilated(operator, options, weights)
         window = self._window(operator, options, (weights.shape[1], weights.shape[2]), given, made)
         self._operators.append(
             Depthwise(
@@ -463,11 +486,10 @@ class _Reader:
         if given.shape[:2] != (1, 1):
             source = self._flattened(source, given)
         self._operators.append(
-            Convolution(
+            Dense(
                 **self._facts(operator, target, (Read(source),)),
                 macs=weights.size,
-                window=Window(kernel=(1, 1), stride=(1, 1), pad_top=0, pad_left=0),
-                weights=weights[:, None, None, :],
+                weights=weights,
                 bias=self._bias(operator, weights.shape[0]),
                 requantization=self._requantization(
                     operator,
@@ -509,7 +531,8 @@ class _Reader:
             )
         )
 
-    def _mean(self, operator: Any) -> None:
+    def _over_image(self, operator: Any) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """Input, output and facts of an operator that makes one number of each channel of an image."""
         source, given = self._computed(operator, 0)
         rank = len(self._dimensions(int(operator.inputs[0])))
         axes = {int(axis) % rank for axis in self._integers(int(operator.inputs[1]), np.int32).reshape(-1)}
@@ -518,13 +541,22 @@ class _Reader:
         target, made = self._output(operator)
         if made.shape != (1, 1, given.shape[2]):
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}")
+        return given, made, {**self._facts(operator, target, (Read(source),)), "steps": given.height}
+
+    def _image_maximum(self, operator: Any) -> None:
+        given, made, facts = self._over_image(operator)
+        self._check_same_numbers(operator, given, made)
+        self._operators.append(ImageMaximum(**facts))
+
+    def _mean(self, operator: Any) -> None:
+        given, made, facts = self._over_image(operator)
         multiplier, shift = fp.quantize_multiplier(float(np.float32(given.scale)) / float(np.float32(made.scale)))
         count = given.shape[0] * given.shape[1]
         room = min(count.bit_length() - 1, 32, 31 + shift)  # the division becomes a part of the factor
         multiplier = (multiplier << room) // count
         self._operators.append(
             Mean(
-                **{**self._facts(operator, target, (Read(source),)), "steps": given.height},
+                **facts,
                 requantization=Requantization(
                     multipliers=np.array([multiplier], np.int32),
                     shifts=np.array([shift - room], np.int32),
@@ -540,8 +572,11 @@ class _Reader:
             _OP.ADD: ("add", schema.AddOptionsT),
             _OP.SUB: ("subtract", schema.SubOptionsT),
             _OP.MUL: ("multiply", schema.MulOptionsT),
+            _OP.MINIMUM: ("minimum", schema.MaximumMinimumOptionsT),
+            _OP.MAXIMUM: ("maximum", schema.MaximumMinimumOptionsT),
         }[self._code(operator)]
         options = self._options(operator, kind)
+        extremum = function in ("minimum", "maximum")
         if len(operator.inputs) != 2:
             self._refuse_operator(operator, f"has {len(operator.inputs)} inputs")
         reads: list[Read] = []
@@ -564,15 +599,20 @@ class _Reader:
             self._refuse_operator(operator, "has two constant inputs")
         first, second = (float(np.float32(side[3].scale)) for side in sides)
         out_scale = float(np.float32(made.scale))
-        if function == "multiply":
+        factors: list[tuple[int, int]] = [(0, 0), (0, 0)]
+        if extremum:
+            for _, _, _, numbers in sides:
+                self._check_same_numbers(operator, numbers, made)
+            result = 0, 0
+        elif function == "multiply":
             product = np.float32(first) * np.float32(second) / np.float32(out_scale)
-            factors: list[tuple[int, int]] = [(0, 0), (0, 0)]
             result = fp.quantize_multiplier(float(product))
         else:
             twice = 2 * max(first, second)
             factors = [fp.quantize_multiplier(first / twice), fp.quantize_multiplier(second / twice)]
             result = fp.quantize_multiplier(twice / ((1 << 20) * out_scale))
-        low, high = self._limits(operator, options.fusedActivationFunction, made)
+        activation = _ACTIVATION.NONE if extremum else options.fusedActivationFunction
+        low, high = self._limits(operator, activation, made)
         operands = tuple(
             Operand(
                 read=read,
@@ -621,10 +661,8 @@ class _Reader:
         if made.shape != given.shape:
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}")
         scales = given.scale, given.zero_point, made.scale, made.zero_point
-        if code == _OP.LOGISTIC:
-            function = fp.from_real(lambda x: np.float32(1) / (np.float32(1) + np.exp(-x)), *scales)
-        elif code == _OP.TANH:
-            function = fp.from_real(np.tanh, *scales)
+        if code in _REAL_FUNCTIONS:
+            function = fp.from_real(_REAL_FUNCTIONS[code], *scales)
         elif code == _OP.HARD_SWISH:
             function = fp.hard_swish(*scales)
         else:
@@ -674,8 +712,7 @@ class _Reader:
         target, made = self._output(operator)
         if made.shape != (given.height + int(frame[1].sum()), given.shape[1] + int(frame[2].sum()), given.shape[2]):
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}")
-        if (made.scale, made.zero_point) != (given.scale, given.zero_point):
-            self._refuse_operator(operator, "changes the scale")
+        self._check_same_numbers(operator, given, made)
         value = made.zero_point
         if len(operator.inputs) > 2 and int(operator.inputs[2]) >= 0:
             value = int(self._integers(int(operator.inputs[2]), np.int8).reshape(-1)[0])
@@ -746,8 +783,7 @@ class _Reader:
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}")
         if made.height != height:
             self._refuse_operator(operator, "drops the dimension of rows")
-        if (made.scale, made.zero_point) != (given.scale, given.zero_point):
-            self._refuse_operator(operator, "changes the scale")
+        self._check_same_numbers(operator, given, made)
         self._operators.append(
             Slice(
                 **self._facts(operator, target, (Read(source, pad=-top),)),
@@ -764,8 +800,7 @@ class _Reader:
         target, made = self._output(operator)
         if math.prod(given.shape) != math.prod(made.shape):
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}")
-        if (made.scale, made.zero_point) != (given.scale, given.zero_point):
-            self._refuse_operator(operator, "changes the scale")
+        self._check_same_numbers(operator, given, made)
         facts = self._facts(operator, target, (Read(source),))
         if given.height == made.height:
             pass  # each row stays a row
@@ -777,6 +812,19 @@ class _Reader:
             self._refuse_operator(operator, f"makes {made.shape} from {given.shape}; one of the two must be one row")
         self._operators.append(Reshape(**facts))
 
+    def _softmax(self, operator: Any) -> None:
+        options = self._options(operator, schema.SoftmaxOptionsT)
+        source, given = self._computed(operator, 0)
+        target, made = self._output(operator)
+        if made.shape != given.shape or made.scale != 1 / 256 or made.zero_point != -128:
+            self._refuse_operator(operator, "has an output that is not int8 with the scale 1/256")
+        if given.shape[2] > _MOST_SOFTMAX_CHANNELS:
+            self._refuse_operator(operator, f"has {given.shape[2]} channels; at most {_MOST_SOFTMAX_CHANNELS} work")
+        if not (math.isfinite(options.beta) and options.beta > 0):
+            self._refuse_operator(operator, f"has the exponent's factor {options.beta}")
+        exponentials = fp.softmax_exponentials(given.scale, options.beta)
+        self._operators.append(Softmax(**self._facts(operator, target, (Read(source),)), exponentials=exponentials))
+
     def _l2_normalization(self, operator: Any) -> None:
         source, given = self._computed(operator, 0)
         target, made = self._output(operator)
@@ -787,6 +835,12 @@ class _Reader:
         )
 
 
+_REAL_FUNCTIONS: dict[int, Callable[[Any], Any]] = {
+    _OP.EXP: np.exp,
+    _OP.LOG: np.log,
+    _OP.LOGISTIC: lambda x: np.float32(1) / (np.float32(1) + np.exp(-x)),
+    _OP.TANH: np.tanh,
+}
 _READERS: dict[int, Callable[[_Reader, Any], None]] = {
     _OP.CONV_2D: _Reader._convolution,
     _OP.DEPTHWISE_CONV_2D: _Reader._depthwise,
@@ -797,6 +851,12 @@ _READERS: dict[int, Callable[[_Reader, Any], None]] = {
     _OP.ADD: _Reader._elementwise,
     _OP.SUB: _Reader._elementwise,
     _OP.MUL: _Reader._elementwise,
+    _OP.MINIMUM: _Reader._elementwise,
+    _OP.MAXIMUM: _Reader._elementwise,
+    _OP.REDUCE_MAX: _Reader._image_maximum,
+    _OP.SOFTMAX: _Reader._softmax,
+    _OP.EXP: _Reader._unary,
+    _OP.LOG: _Reader._unary,
     _OP.LOGISTIC: _Reader._unary,
     _OP.TANH: _Reader._unary,
     _OP.HARD_SWISH: _Reader._unary,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from reidfw_core.api import native_stderr_to_log
+from reidfw_core.api import DataError, native_stderr_to_log
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +37,26 @@ class Reference:
 
     Args:
         content: the file.
+
+    Raises:
+        DataError: LiteRT refuses the model.
     """
 
     def __init__(self, content: bytes) -> None:
-        with native_stderr_to_log(logger):
-            self._interpreter: Any = Interpreter(
-                model_content=content,
-                num_threads=1,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-                experimental_preserve_all_tensors=True,
-            )
-            self._interpreter.allocate_tensors()
+        try:
+            with native_stderr_to_log(logger):
+                self._interpreter: Any = Interpreter(
+                    model_content=content,
+                    num_threads=1,
+                    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+                    experimental_preserve_all_tensors=True,
+                )
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as cause:
+            raise DataError(
+                f"The model cannot be compared, as LiteRT refuses it: {' '.join(str(cause).split())}",
+                hint="Make the file again, or leave the comparison out (--verify 0).",
+            ) from cause
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         self._names = {one["index"]: one["name"] for one in self._interpreter.get_tensor_details()}
@@ -68,18 +77,18 @@ class Reference:
         """Compares tensors of a traced program with those of the last run.
 
         Args:
-            tensors: int8 (rows, bytes of a row) by number in the file.
+            tensors: int8 (rows, bytes of a row) by number in the file; they may lack the last rows.
 
         Returns:
             Those that differ, in the order of the file.
         """
         found = []
         for index, values in sorted(tensors.items()):
-            expected = self._interpreter.get_tensor(index)
             flat = values.reshape(-1)
+            expected = self._interpreter.get_tensor(index).reshape(-1)[: flat.size]
             if expected.dtype == np.uint8:
                 flat = flat.view(np.uint8)
-            distance = np.abs(expected.reshape(-1).astype(np.int16) - flat.astype(np.int16))
+            distance = np.abs(expected.astype(np.int16) - flat.astype(np.int16))
             if distance.any():
                 found.append(
                     TensorDifference(

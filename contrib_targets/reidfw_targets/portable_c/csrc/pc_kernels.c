@@ -274,7 +274,7 @@ static int32_t inverse_square_root(int32_t number, int32_t *right)
         value *= 4;
         (*right)--;
     }
-    half = (value >> 1) + (value & 1);
+    half = pc_shift_rounded(value >> 1, 1);
     for (i = 0; i < 5; i++) {
         int32_t square = pc_multiply_high(x, x);
         int32_t cube = pc_multiply_high(square, x);  /* 9 integer bits */
@@ -304,8 +304,8 @@ void pc_l2_normalization_row(const pc_call *call)
         }
         multiplier = inverse_square_root(sum, &right);
         for (c = 0u; c < p->channels; c++) {
-            int32_t value = 128 * (pixel[c] - p->zero_point);
-            *output = (int8_t)pc_limited(pc_scaled(value, multiplier, -right), -128, 127);
+            int32_t value = pixel[c] - p->zero_point;
+            *output = (int8_t)pc_limited(pc_scaled(value, multiplier, 7 - right), -128, 127);
             output++;
         }
         pixel += p->channels;

@@ -36,6 +36,19 @@ typedef struct {
 } pc_convolution;
 
 typedef struct {
+    const int8_t *weights;  /* output, input */
+    const int32_t *bias;
+    const int32_t *multipliers;
+    const int8_t *shifts;  /* to the left where positive */
+    uint32_t inputs;
+    uint16_t outputs;
+    int16_t input_zero_point;
+    int16_t output_zero_point;
+    int16_t low;
+    int16_t high;
+} pc_dense;
+
+typedef struct {
     uint16_t input_width;
     uint16_t channels;
     uint16_t output_width;
@@ -119,6 +132,17 @@ typedef struct {
     int16_t zero_point;
 } pc_l2_normalization;
 
+typedef struct {
+    uint16_t width;
+    uint16_t channels;
+} pc_image_maximum;
+
+typedef struct {
+    const int32_t *exponentials;  /* 256, in units of 2^-31, by how far an element lies below the largest one */
+    uint16_t width;
+    uint16_t channels;
+} pc_softmax;
+
 /* Where the rows of the image come from. */
 typedef struct {
     const void *(*next_row)(void *user, int row);
@@ -129,11 +153,16 @@ typedef struct {
 
 void pc_convolution_row(const pc_call *call);
 void pc_depthwise_row(const pc_call *call);
+void pc_dense_row(const pc_call *call);
 void pc_average_pool_row(const pc_call *call);
 void pc_max_pool_row(const pc_call *call);
 void pc_mean_step(const pc_call *call);
 void pc_add_row(const pc_call *call);
 void pc_multiply_row(const pc_call *call);
+void pc_minimum_row(const pc_call *call);
+void pc_maximum_row(const pc_call *call);
+void pc_image_maximum_step(const pc_call *call);
+void pc_softmax_row(const pc_call *call);
 void pc_table_row(const pc_call *call);
 void pc_pad_row(const pc_call *call);
 void pc_join_row(const pc_call *call);
