@@ -3,8 +3,13 @@
 
 void pc_copy(int8_t *to, const int8_t *from, uint32_t bytes)
 {
-    uint32_t i;
-    for (i = 0u; i < bytes; i++) {
+    uint32_t i = 0u;
+#if defined(__ARM_FEATURE_DSP)
+    for (; (i + 4u) <= bytes; i += 4u) {
+        pc_store_word(to + i, pc_load_word(from + i));
+    }
+#endif
+    for (; i < bytes; i++) {
         to[i] = from[i];
     }
 }
@@ -15,6 +20,49 @@ void pc_fill(int8_t *to, int32_t value, uint32_t bytes)
     for (i = 0u; i < bytes; i++) {
         to[i] = (int8_t)value;
     }
+}
+
+void pc_limit_row(int8_t *row, uint32_t bytes, int32_t low, int32_t high)
+{
+    uint32_t i;
+    if ((low > -128) || (high < 127)) {
+        for (i = 0u; i < bytes; i++) {
+            row[i] = (int8_t)pc_limited(row[i], low, high);
+        }
+    }
+}
+
+void pc_columns(int32_t from, int32_t kernel, int32_t width, int32_t *first, int32_t *end)
+{
+    *first = (from < 0) ? -from : 0;
+    *end = ((from + kernel) > width) ? (width - from) : kernel;
+}
+
+const int8_t *pc_window(const pc_call *call, const pc_convolution *p, int32_t x, int8_t *room)
+{
+    const int32_t channels = p->input_channels;
+    const int32_t from = (x * p->stride) - p->pad_left;
+    const int32_t bytes = (int32_t)p->kernel_width * channels;
+    int8_t *to = room;
+    int32_t first;
+    int32_t end;
+    int32_t ky;
+
+    pc_columns(from, p->kernel_width, p->input_width, &first, &end);
+    for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
+        const int8_t *row = call->rows[ky];
+        if ((row == NULL) || (first >= end)) {
+            pc_fill(to, p->input_zero_point, (uint32_t)bytes);
+        } else {
+            if ((end - first) < (int32_t)p->kernel_width) {
+                pc_fill(to, p->input_zero_point, (uint32_t)(first * channels));
+                pc_fill(to + (end * channels), p->input_zero_point, (uint32_t)(bytes - (end * channels)));
+            }
+            pc_copy(to + (first * channels), row + ((from + first) * channels), (uint32_t)((end - first) * channels));
+        }
+        to += bytes;
+    }
+    return room;
 }
 
 void pc_image_row(const pc_call *call)
@@ -28,13 +76,6 @@ void pc_image_row(const pc_call *call)
     }
 }
 
-/* First and last column of a window that lie inside of the image; the last one is excluded. */
-static void columns(int32_t from, int32_t kernel, int32_t width, int32_t *first, int32_t *end)
-{
-    *first = (from < 0) ? -from : 0;
-    *end = ((from + kernel) > width) ? (width - from) : kernel;
-}
-
 void pc_average_pool_row(const pc_call *call)
 {
     const pc_pool *p = (const pc_pool *)call->parameters;
@@ -46,7 +87,7 @@ void pc_average_pool_row(const pc_call *call)
         int32_t from = (x * p->stride) - p->pad_left;
         int32_t first;
         int32_t end;
-        columns(from, p->kernel_width, p->input_width, &first, &end);
+        pc_columns(from, p->kernel_width, p->input_width, &first, &end);
         for (c = 0; c < (int32_t)p->channels; c++) {
             int32_t sum = 0;
             int32_t count = 0;
@@ -81,7 +122,7 @@ void pc_max_pool_row(const pc_call *call)
         int32_t end;
         int32_t ky;
         int32_t kx;
-        columns(from, p->kernel_width, p->input_width, &first, &end);
+        pc_columns(from, p->kernel_width, p->input_width, &first, &end);
         for (c = 0; c < (int32_t)p->channels; c++) {
             output[c] = -128;
         }
