@@ -211,7 +211,7 @@ def _largest_sum(rows: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def _dsp_numbers(factors: Requantization, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of each channel ``(bias << 8) + shift to the right - 1`` and the multiplier; None where they are no such words."""
+    """Of each channel ``(bias << 8) + shift to the right - 1`` and the multiplier; None where a number is too large."""
     shifts = np.where(factors.multipliers == 0, -1, factors.shifts)
     if shifts.max() >= 0 or shifts.min() < -21 or np.abs(bias.astype(np.int64)).max() >= 1 << 23:
         return None

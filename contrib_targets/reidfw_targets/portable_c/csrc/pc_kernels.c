@@ -176,6 +176,64 @@ static const int8_t *operand_row(const pc_call *call, const pc_operand *operand)
                                        : call->rows[operand->row];
 }
 
+/* One side of a sum in the common scale. */
+static inline int32_t summand(const pc_operand *operand, int32_t value)
+{
+    int32_t high = pc_upper_half((value - operand->zero_point) * (1 << 21), operand->multiplier);
+    return pc_shift_rounded(high, -operand->shift);  /* the larger scale has the factor 1/2: never to the left */
+}
+
+/* A factor whose shift goes to the right, with the zero point that is added behind it. */
+typedef struct {
+    int32_t multiplier;
+    int32_t right;
+    int32_t rest; /* half of what is shifted out, and the zero point */
+} right_factor;
+
+/* Whether a result's factor is such a one; -21 keeps all numbers within 32 bits. */
+static int is_rightward(const pc_elementwise *p)
+{
+    return (p->shift < 0) && (p->shift >= -21);
+}
+
+static right_factor factor_of(const pc_elementwise *p)
+{
+    right_factor factor;
+    factor.multiplier = p->multiplier;
+    factor.right = -p->shift;
+    factor.rest = ((2 * p->zero_point) + 1) * ((int32_t)1 << (factor.right - 1));
+    return factor;
+}
+
+static inline int8_t rightward(int32_t value, right_factor factor)
+{
+    int32_t high = pc_upper_half(value * 2, factor.multiplier);
+    return pc_saturated((high + (high >> 31) + factor.rest) >> factor.right);
+}
+
+/* The sum of two tensors of one shape. A larger scale has the factor 1/2, which needs no multiplication. */
+static void add_alike(const pc_elementwise *p, const int8_t *scaled, const pc_operand *scale, const int8_t *halved,
+                      int32_t zero_point, int8_t *output)
+{
+    const right_factor factor = factor_of(p);
+    const int same = (scale->shift == 0);  /* also 1/2, which this multiplier and a shift to the right make as well */
+    const int32_t multiplier = same ? INT32_MAX : scale->multiplier;
+    const int32_t right = same ? 1 : -scale->shift;
+    const int32_t half = (int32_t)1 << (right - 1);
+    const int32_t scaled_zero = scale->zero_point * (1 << 21);
+    const int32_t halved_zero = zero_point * (1 << 19);
+    const int8_t *const end = output + ((uint32_t)p->width * p->channels);
+
+    while (output != end) {
+        int32_t high = pc_upper_half((*scaled * (1 << 21)) - scaled_zero, multiplier);
+        int32_t sum = ((high + (high >> 31) + half) >> right) + (*halved * (1 << 19)) - halved_zero;
+        *output = rightward(sum, factor);
+        output++;
+        scaled++;
+        halved++;
+    }
+}
+
 void pc_add_row(const pc_call *call)
 {
     const pc_elementwise *p = (const pc_elementwise *)call->parameters;
@@ -183,27 +241,30 @@ void pc_add_row(const pc_call *call)
     const pc_operand *b = &p->operands[1];
     const int8_t *row_a = operand_row(call, a);
     const int8_t *row_b = operand_row(call, b);
+    const int alike = (a->channel_step == 1u) && (b->channel_step == 1u) && (a->pixel_step == b->pixel_step)
+                      && (a->pixel_step == p->channels);
     int8_t *output = call->output;
-    int32_t right_a = -a->shift;  /* the larger scale has the factor 1/2, so no shift is to the left */
-    int32_t right_b = -b->shift;
     int32_t x;
     int32_t c;
 
-    for (x = 0; x < (int32_t)p->width; x++) {
-        const int8_t *pixel_a = row_a;
-        const int8_t *pixel_b = row_b;
-        for (c = 0; c < (int32_t)p->channels; c++) {
-            int32_t one = pc_shift_rounded(pc_multiply_high((*pixel_a - a->zero_point) * (1 << 20), a->multiplier), right_a);
-            int32_t two = pc_shift_rounded(pc_multiply_high((*pixel_b - b->zero_point) * (1 << 20), b->multiplier), right_b);
-            int32_t sum = pc_scaled(one + (two * p->sign), p->multiplier, p->shift) + p->zero_point;
-            *output = (int8_t)pc_limited(sum, p->low, p->high);
-            output++;
-            pixel_a += a->channel_step;
-            pixel_b += b->channel_step;
+    if (alike && (p->sign == 1) && is_rightward(p) && (a->shift >= -21) && (b->shift >= -21)) {
+        if (a->shift == 0) {
+            add_alike(p, row_b, b, row_a, a->zero_point, output);
+        } else {
+            add_alike(p, row_a, a, row_b, b->zero_point, output);
         }
-        row_a += a->pixel_step;
-        row_b += b->pixel_step;
+    } else {
+        for (x = 0; x < (int32_t)p->width; x++) {
+            for (c = 0; c < (int32_t)p->channels; c++) {
+                int32_t sum = summand(a, row_a[c * a->channel_step]) + (summand(b, row_b[c * b->channel_step]) * p->sign);
+                *output = pc_saturated(pc_scaled(sum, p->multiplier, p->shift) + p->zero_point);
+                output++;
+            }
+            row_a += a->pixel_step;
+            row_b += b->pixel_step;
+        }
     }
+    pc_limit_row(call->output, (uint32_t)p->width * p->channels, p->low, p->high);
 }
 
 void pc_multiply_row(const pc_call *call)
@@ -213,34 +274,53 @@ void pc_multiply_row(const pc_call *call)
     const pc_operand *b = &p->operands[1];
     const int8_t *row_a = operand_row(call, a);
     const int8_t *row_b = operand_row(call, b);
+    const int32_t zero_a = a->zero_point;
+    const int32_t zero_b = b->zero_point;
+    const int32_t step_a = a->channel_step;
+    const int32_t step_b = b->channel_step;
+    const int simple = is_rightward(p);
     int8_t *output = call->output;
     int32_t x;
-    int32_t c;
 
     for (x = 0; x < (int32_t)p->width; x++) {
         const int8_t *pixel_a = row_a;
         const int8_t *pixel_b = row_b;
-        for (c = 0; c < (int32_t)p->channels; c++) {
-            int32_t product = (*pixel_a - a->zero_point) * (*pixel_b - b->zero_point);
-            int32_t scaled = pc_scaled(product, p->multiplier, p->shift) + p->zero_point;
-            *output = (int8_t)pc_limited(scaled, p->low, p->high);
-            output++;
-            pixel_a += a->channel_step;
-            pixel_b += b->channel_step;
+        const int8_t *const end = output + p->channels;
+        if (simple) {
+            const right_factor factor = factor_of(p);
+            while (output != end) {
+                *output = rightward((*pixel_a - zero_a) * (*pixel_b - zero_b), factor);
+                output++;
+                pixel_a += step_a;
+                pixel_b += step_b;
+            }
+        } else {
+            while (output != end) {
+                int32_t product = (*pixel_a - zero_a) * (*pixel_b - zero_b);
+                *output = pc_saturated(pc_scaled(product, p->multiplier, p->shift) + p->zero_point);
+                output++;
+                pixel_a += step_a;
+                pixel_b += step_b;
+            }
         }
         row_a += a->pixel_step;
         row_b += b->pixel_step;
     }
+    pc_limit_row(call->output, (uint32_t)p->width * p->channels, p->low, p->high);
 }
 
 void pc_table_row(const pc_call *call)
 {
     const pc_table *p = (const pc_table *)call->parameters;
+    const int8_t *const values = p->values;
     const int8_t *input = call->rows[0];
-    uint32_t i;
+    int8_t *output = call->output;
+    const int8_t *const end = output + p->row_bytes;
 
-    for (i = 0u; i < p->row_bytes; i++) {
-        call->output[i] = p->values[(uint8_t)input[i]];
+    while (output != end) {
+        *output = values[(uint8_t)*input];
+        output++;
+        input++;
     }
 }
 

@@ -192,11 +192,24 @@ static inline int32_t pc_upper_half(int32_t value, int32_t multiplier)
     return result;
 }
 
+/* Moved into [-128, 127]. */
+static inline int8_t pc_saturated(int32_t value)
+{
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(value));
+    return (int8_t)result;
+}
+
 #else
 
 static inline int32_t pc_upper_half(int32_t value, int32_t multiplier)
 {
     return (int32_t)((((int64_t)value * multiplier) + ((int64_t)1 << 31)) >> 32);
+}
+
+static inline int8_t pc_saturated(int32_t value)
+{
+    return (int8_t)((value < -128) ? -128 : ((value > 127) ? 127 : value));
 }
 
 #endif
