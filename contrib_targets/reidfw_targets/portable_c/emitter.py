@@ -462,8 +462,7 @@ int model_run_rows(model_row_fn next_row, void *user, model_output_t *embedding)
             factors.low,
             factors.high,
         )
-        name = "pc_convolution_row" if isinstance(operator, Convolution) else "pc_depthwise_row"
-        return name, self._structure("pc_convolution", values)
+        return packed.kernel, self._structure("pc_convolution", values)
 
     def _operand(self, operand: Operand, channels: int) -> str:
         height, width, own_channels = operand.shape

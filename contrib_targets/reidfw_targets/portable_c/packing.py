@@ -12,8 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from reidfw_core.api import DataError
-from reidfw_targets.portable_c.network import Convolution, Depthwise, Mean, Network, Operator
+from reidfw_targets.portable_c.network import Convolution, Depthwise, Mean, Network, Operator, Requantization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,11 +20,13 @@ class Packed:
     """The constants of a convolution; None where ``weights`` holds them too.
 
     Attributes:
+        kernel: the C function that computes with them.
         weights: int8 or int32 (n,).
         bias, multipliers: int32 (C,).
         shifts: int8 (C,).
     """
 
+    kernel: str
     weights: np.ndarray
     bias: np.ndarray | None
     multipliers: np.ndarray | None
@@ -33,7 +34,7 @@ class Packed:
 
 
 class PlainPacking:
-    """Weights as in the model file, for plain C."""
+    """Weights as in the model file, for plain C; the input's zero point is folded into the bias."""
 
     name: ClassVar[str] = "plain"
     macro: ClassVar[str] = "PC_KERNELS_PLAIN"
@@ -41,20 +42,21 @@ class PlainPacking:
 
     def pack(self, operator: Convolution | Depthwise, network: Network) -> Packed:
         """The constants of one convolution."""
-        del network
         factors = operator.requantization
         return Packed(
+            kernel="pc_convolution_row" if isinstance(operator, Convolution) else "pc_depthwise_row",
             weights=operator.weights.reshape(-1),
-            bias=operator.bias,
+            bias=_folded_bias(operator, network),
             multipliers=factors.multipliers,
             shifts=factors.shifts.astype(np.int8),
         )
 
     def scratch_bytes(self, operator: Operator, network: Network) -> int:
-        """Working memory of one operator in bytes."""
-        channels = network.tensors[operator.output].shape[2]
+        """Working memory of one operator in bytes: sums of a mean, a gathered window."""
         if isinstance(operator, Mean):
-            return 4 * channels
+            return 4 * network.tensors[operator.output].shape[2]
+        if isinstance(operator, Convolution) and not _is_direct(operator, network):
+            return _rounded(_depth(operator), 16)
         return 0
 
 
@@ -63,40 +65,53 @@ class MvePacking(PlainPacking):
 
     name: ClassVar[str] = "mve"
     macro: ClassVar[str] = "PC_KERNELS_MVE"
-    sources: ClassVar[tuple[str, ...]] = ("pc_mve.c",)
+    sources: ClassVar[tuple[str, ...]] = ("pc_plain.c", "pc_mve.c")
 
     def pack(self, operator: Convolution | Depthwise, network: Network) -> Packed:
-        """The constants of one convolution, all in ``weights``.
-
-        Raises:
-            DataError: a depthwise weight is -128, which TensorFlow Lite's specification excludes.
-        """
-        zero_point = network.tensors[operator.reads[0].tensor].zero_point
+        """The constants of one convolution, all in ``weights``; a depthwise one with a weight of -128 is plain."""
         factors = operator.requantization
-        spatial = (0, 1) if isinstance(operator, Depthwise) else (1, 2, 3)
-        bias = operator.bias - zero_point * operator.weights.sum(axis=spatial, dtype=np.int32)
-        numbers = np.stack([bias, factors.multipliers, factors.shifts]).astype(np.int32)
+        numbers = np.stack([_folded_bias(operator, network), factors.multipliers, factors.shifts]).astype(np.int32)
         if isinstance(operator, Depthwise):
-            if (operator.weights == -128).any():
-                raise DataError(f"{operator.layer}: a depthwise weight is -128; TensorFlow Lite allows -127 to 127")
-            body = _mve_depthwise(operator.weights, numbers)
+            if (operator.weights == -128).any():  # two products would not fit 16 bits
+                return super().pack(operator, network)
+            kernel, body = "pc_mve_depthwise_row", _mve_depthwise(operator.weights, numbers)
         else:
-            body = _mve_convolution(operator.weights, numbers)
+            kernel, body = "pc_mve_convolution_row", _mve_convolution(operator.weights, numbers)
         leftward = np.int32((factors.shifts > 0).any())
-        return Packed(
-            weights=np.concatenate([[leftward], body], dtype=np.int32), bias=None, multipliers=None, shifts=None
-        )
+        weights = np.concatenate([[leftward], body], dtype=np.int32)
+        return Packed(kernel=kernel, weights=weights, bias=None, multipliers=None, shifts=None)
 
     def scratch_bytes(self, operator: Operator, network: Network) -> int:
         """Working memory of one operator in bytes: a gathered window, or the taps' pointers, steps and padding."""
-        if isinstance(operator, Convolution):
-            window = operator.window
-            if window.kernel == (1, 1) and window.pad_left == 0:
-                return 0
-            return _rounded(math.prod(operator.weights.shape[1:]), 16)
         if isinstance(operator, Depthwise):
             return 8 * _rounded(math.prod(operator.window.kernel), 4) + _rounded(operator.weights.shape[2], 16)
         return super().scratch_bytes(operator, network)
+
+
+def _depth(operator: Convolution) -> int:
+    """How many inputs a result has."""
+    return math.prod(operator.weights.shape[1:])
+
+
+def _folded_bias(operator: Convolution | Depthwise, network: Network) -> np.ndarray:
+    """The bias with the share of the input's zero point, int32 (C,); wraps as the processor's own sums do."""
+    axes = (0, 1) if isinstance(operator, Depthwise) else (1, 2, 3)
+    sums = operator.weights.sum(axis=axes, dtype=np.int64)
+    bias = operator.bias - network.tensors[operator.reads[0].tensor].zero_point * sums
+    return bias.astype(np.uint64).astype(np.uint32).view(np.int32)
+
+
+def _is_direct(operator: Convolution, network: Network) -> bool:
+    """Whether every window is one pixel inside of the image, so that none has to be gathered."""
+    window = operator.window
+    height, width, _ = network.tensors[operator.reads[0].tensor].shape
+    made = network.tensors[operator.output].shape
+    return (
+        window.kernel == (1, 1)
+        and window.pad_top == window.pad_left == 0
+        and (made[0] - 1) * window.stride[0] < height
+        and (made[1] - 1) * window.stride[1] < width
+    )
 
 
 _MVE_CHANNELS = 4 * np.arange(4) + np.array([[0], [2], [1], [3]])
@@ -137,47 +152,103 @@ def _rounded(count: int, step: int) -> int:
 
 
 class DspPacking(PlainPacking):
-    """For the DSP instructions: the zero point is folded into the bias; filters two by two, word by word.
+    """For the DSP instructions, four pixels and two filters at a time; see ``csrc/pc_dsp.c``.
 
-    A filter is a row of words of 4 weights, filled up with zeros. The words of two filters alternate.
+    What these kernels do not compute exactly (shifts to the left, a bias or sums of more than 24 or 30 bits), or not at
+    all (depthwise windows other than 3x3, channels that are no multiple of four), is left to plain C.
     """
 
     name: ClassVar[str] = "dsp"
     macro: ClassVar[str] = "PC_KERNELS_DSP"
-    sources: ClassVar[tuple[str, ...]] = ("pc_dsp.c",)
+    sources: ClassVar[tuple[str, ...]] = ("pc_plain.c", "pc_dsp.c")
 
     def pack(self, operator: Convolution | Depthwise, network: Network) -> Packed:
-        """The constants of one convolution."""
-        zero_point = network.tensors[operator.reads[0].tensor].zero_point
-        factors = operator.requantization
-        weights = operator.weights.astype(np.int64)
+        """The constants of one convolution, all in ``weights`` unless it is plain."""
+        bias = _folded_bias(operator, network)
+        numbers = _dsp_numbers(operator.requantization, bias)
+        if numbers is None:
+            return super().pack(operator, network)
         if isinstance(operator, Depthwise):
-            sums = weights.sum(axis=(0, 1))
-            packed = operator.weights.reshape(-1)
+            if not _is_three_by_three(operator):
+                return super().pack(operator, network)
+            kernel, weights = "pc_dsp_depthwise_row", _dsp_depthwise(operator.weights, *numbers)
         else:
-            sums = weights.sum(axis=(1, 2, 3))
-            rows = operator.weights.reshape(len(operator.weights), -1)
-            rows = np.pad(rows, ((0, len(rows) % 2), (0, -rows.shape[1] % 4)))
-            words = np.ascontiguousarray(rows).view("<i4")
-            packed = words.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1).reshape(-1).astype(np.int32)
-        return Packed(
-            weights=packed,
-            bias=_wrapped(operator.bias - zero_point * sums),
-            multipliers=factors.multipliers,
-            shifts=factors.shifts.astype(np.int8),
-        )
+            rows = operator.weights.reshape(len(operator.weights), -1).astype(np.int64)
+            largest = np.maximum(_largest_sum(rows, bias), _largest_sum(-rows, -bias.astype(np.int64)))
+            if largest.max() >= 1 << 30:
+                return super().pack(operator, network)
+            factors = operator.requantization
+            packed = largest[1::2].max(initial=0) < 1 << 23 and rows.min() >= -127
+            kernel = (
+                "pc_dsp_convolution_wide_row"
+                if not packed
+                else "pc_dsp_convolution_relu_row"
+                if factors.low == factors.zero_point
+                else "pc_dsp_convolution_row"
+            )
+            weights = _dsp_convolution(operator.weights, *numbers, borrow=packed)
+        return Packed(kernel=kernel, weights=weights, bias=None, multipliers=None, shifts=None)
 
     def scratch_bytes(self, operator: Operator, network: Network) -> int:
-        """Working memory of one operator in bytes: for a convolution two windows in 16 bits and one in 8."""
+        """Working memory of one operator in bytes: four windows in 16 bits and one in 8; widened columns."""
         if isinstance(operator, Convolution):
-            depth = -(-operator.weights[0].size // 4) * 4
-            return int(5 * depth)
+            depth = _rounded(_depth(operator), 8)
+            direct = _is_direct(operator, network) and depth == _depth(operator)
+            return max(8 * depth + (0 if direct else depth), super().scratch_bytes(operator, network))
+        if isinstance(operator, Depthwise) and _is_three_by_three(operator):
+            columns = (network.tensors[operator.output].shape[1] - 1) * operator.window.stride[1] + 3
+            return 136 + 24 * columns
         return super().scratch_bytes(operator, network)
 
 
-def _wrapped(values: np.ndarray) -> np.ndarray:
-    """To int32 as the processor's own arithmetic would."""
-    return values.astype(np.int64).astype(np.uint64).astype(np.uint32).view(np.int32)
+def _is_three_by_three(operator: Depthwise) -> bool:
+    return operator.window.kernel == (3, 3) and operator.weights.shape[2] % 4 == 0
+
+
+def _largest_sum(rows: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """The largest sum that int8 inputs can make, int64 (O,)."""
+    return bias + np.where(rows > 0, 127 * rows, -128 * rows).sum(axis=1)
+
+
+def _dsp_numbers(factors: Requantization, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Of each channel ``(bias << 8) + shift to the right - 1`` and the multiplier; None where a number is too large."""
+    shifts = np.where(factors.multipliers == 0, -1, factors.shifts)
+    if shifts.max() >= 0 or shifts.min() < -21 or np.abs(bias.astype(np.int64)).max() >= 1 << 23:
+        return None
+    return (bias.astype(np.int32) << 8) | (-shifts - 1).astype(np.int32), factors.multipliers.astype(np.int32)
+
+
+def _dsp_convolution(weights: np.ndarray, first: np.ndarray, multipliers: np.ndarray, *, borrow: bool) -> np.ndarray:
+    """Pairs of filters: their words, then two inputs of both a word, then their multipliers.
+
+    Of four inputs come 0 and 2, then 1 and 3, as the kernel widens them. With ``borrow`` a word's halves are
+    ``256 * second + first`` as signed numbers.
+    """
+    filters, depth = len(weights), weights[0].size
+    pairs = (filters + 1) // 2
+    padded = np.zeros((2 * pairs, _rounded(depth, 8)), np.int16)
+    padded[:filters, :depth] = weights.reshape(filters, depth)
+    padded = padded.reshape(2 * pairs, -1, 4)[:, :, [0, 2, 1, 3]].reshape(pairs, 2, -1)
+    if borrow:
+        padded[:, 1] -= padded[:, 0] < 0
+    words = np.ascontiguousarray(padded.transpose(0, 2, 1).reshape(pairs, -1).astype(np.int8)).view("<i4")
+    numbers = np.zeros((2, 2 * pairs), np.int32)
+    numbers[:, :filters] = first, multipliers
+    heads, tails = numbers.reshape(2, pairs, 2)
+    return np.concatenate([heads, words, tails], axis=1, dtype=np.int32).reshape(-1)
+
+
+def _dsp_depthwise(weights: np.ndarray, first: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+    """Four channels: their words, their multipliers, then three words of each of three columns.
+
+    These are rows 0 and 1 of channels 0 and 1, of channels 2 and 3, and row 2 of all four.
+    """
+    groups = weights.shape[2] // 4
+    taps = weights.reshape(3, 3, groups, 4).transpose(2, 1, 0, 3)  # (group, column, row, channel)
+    words = np.concatenate([taps[:, :, :2, :2], taps[:, :, :2, 2:], taps[:, :, 2:, :].reshape(groups, 3, 2, 2)], axis=2)
+    words = np.ascontiguousarray(words.reshape(groups, -1)).view("<i4")
+    heads = first.reshape(groups, 4), multipliers.reshape(groups, 4)
+    return np.concatenate([*heads, words], axis=1, dtype=np.int32).reshape(-1)
 
 
 PACKINGS: dict[str, PlainPacking] = {packing.name: packing for packing in (PlainPacking(), DspPacking(), MvePacking())}

@@ -1,4 +1,22 @@
-/* Convolutions for Cortex-M4, M7 and M33: two 16-bit products an instruction. Weights: see DspPacking in packing.py. */
+/* Convolutions for Cortex-M4, M7 and M33: two 16-bit products an instruction. Weights: see DspPacking in packing.py.
+ *
+ * A convolution computes tiles of four pixels and two filters. For two inputs of each, that are 16 products:
+ *     1 load of weights, 1 widening of weights, 2 loads of two pixels, 8 smlad          12 instructions, 0.75 a product
+ * The weights' word holds byte by byte (first filter, second filter) of two inputs. As two signed 16-bit numbers it is
+ * 256 * second + first, as the packing subtracts 1 from the second where the first is negative; so smlad with the word
+ * as it is gives 256 * sum2 + sum1, and only the first filter's weights are widened (sxtb16) to give sum1. The packing
+ * takes this kernel only where 256 * sum2 fits 32 bits for all inputs; the "wide" one widens both.
+ *
+ * Requantization, for each result: double, smmulr (multiply, upper half, rounded), add the sign (ties away from zero),
+ * add half and zero point, shift, saturate with the last bit of the shift. All numbers of a channel are two words:
+ * (bias << 8) + shift to the right - 1, and the multiplier. Where a ReLU follows, negative numbers all become the zero
+ * point, so the sign is left out.
+ *
+ * A depthwise 3x3 convolution widens each column of 4 channels once: rows 0 and 1 as pairs for smlad, row 2 for smlabb
+ * and smlatt; then it has no borders and no padding: 36 products take 48 instructions with all loads.
+ *
+ * The inner loops are functions of assembly, as they need all 14 registers: no compiler keeps them so.
+ */
 #include "pc_kernels.h"
 #include "model.h"
 
@@ -7,6 +25,13 @@
 #if !defined(__ARM_FEATURE_DSP)
 #error "The weights are packed for processors with DSP instructions; compile for one, or generate plain code"
 #endif
+
+/* A function whose body is assembly, called by the rules of the procedure call standard. */
+#define ASSEMBLY __attribute__((naked, noinline, used))
+#define HERE __attribute__((unused))
+
+#define PIXELS 4u
+#define NUMBERS 4u /* words of a pair of filters beside the weights */
 
 /* Bytes 0 and 2, or 1 and 3, of a word as two signed 16-bit numbers. */
 static inline uint32_t even_bytes(uint32_t word)
@@ -23,256 +48,347 @@ static inline uint32_t odd_bytes(uint32_t word)
     return result;
 }
 
-/* sum plus the product of the lower, or the upper, halves. */
-static inline int32_t add_lower(uint32_t a, uint32_t b, int32_t sum)
+/* The lower, or the upper, halves of two words. */
+static inline uint32_t lower_halves(uint32_t low, uint32_t high)
 {
-    int32_t result;
-    __asm__("smlabb %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(low), "r"(high));
     return result;
 }
 
-static inline int32_t add_upper(uint32_t a, uint32_t b, int32_t sum)
+static inline uint32_t upper_halves(uint32_t low, uint32_t high)
 {
-    int32_t result;
-    __asm__("smlatt %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(high), "r"(low));
     return result;
 }
 
-static inline uint32_t load(const int8_t *bytes)
-{
-    uint32_t word;
-    __asm__("ldr %0, %1" : "=r"(word) : "m"(*(const int8_t (*)[4])bytes));
-    return word;
-}
+/* Two inputs of two filters (sums r4-r7 and r8-r11) and four pixels. r0: inputs, r1: weights. */
+#define TWO_INPUTS(widen)               \
+    "ldr r12, [r1], #4\n"               \
+    "ldrd r2, r3, [r0], #8\n"           \
+    "sxtb16 lr, r12\n" widen            \
+    "smlad r4, r2, lr, r4\n"            \
+    "smlad r8, r2, r12, r8\n"           \
+    "smlad r5, r3, lr, r5\n"            \
+    "smlad r9, r3, r12, r9\n"           \
+    "ldrd r2, r3, [r0], #8\n"           \
+    "smlad r6, r2, lr, r6\n"            \
+    "smlad r10, r2, r12, r10\n"         \
+    "smlad r7, r3, lr, r7\n"            \
+    "smlad r11, r3, r12, r11\n"
 
-/* The result of one sum; the same roundings as pc_scaled. */
-static inline int8_t result_of(int32_t sum, int32_t multiplier, int32_t shift, int32_t zero_point, int32_t low,
-                               int32_t high)
-{
-    int32_t value;
-    int32_t left = (shift > 0) ? (shift + 1) : 1;
-    int32_t doubled = (int32_t)((uint32_t)sum << (uint32_t)left);
-    __asm__("smmulr %0, %1, %2" : "=r"(value) : "r"(doubled), "r"(multiplier));
-    if (shift < 0) {
-        value = (value + (value >> 31) + ((int32_t)1 << (-shift - 1))) >> -shift;
+/* From a sum to a result; `doubled` is the instruction that leaves twice the sum in the register. */
+#define RESULT(sum, doubled, multiplier, right, sign)  \
+    doubled                                            \
+    "smmulr " sum ", " sum ", " multiplier "\n"        \
+    sign                                               \
+    "add " sum ", " sum ", lr\n"                       \
+    "asr " sum ", " sum ", " right "\n"                \
+    "ssat " sum ", #8, " sum ", asr #1\n"
+
+#define DOUBLE(sum) "lsl " sum ", " sum ", #1\n"
+#define FIRST(sum, sign) RESULT(sum, DOUBLE(sum), "r3", "r0", sign(sum))
+#define SECOND(sum, doubled, sign) RESULT(sum, doubled(sum), "r12", "r2", sign(sum))
+#define SIGN(sum) "add " sum ", " sum ", " sum ", asr #31\n"
+#define NO_SIGN(sum)
+
+/* The second sums: taken out of the word they share with the first, or by themselves. */
+#define PACKED_START "add r8, r3, r4\n"
+#define PACKED_WIDEN
+#define PACKED_PART "sub r8, r8, r4\nsub r9, r9, r5\nsub r10, r10, r6\nsub r11, r11, r7\n"
+#define PACKED_DOUBLE(sum) "asr " sum ", " sum ", #7\n"
+#define WIDE_START "asr r8, r3, #8\n"
+#define WIDE_WIDEN "sxtb16 r12, r12, ror #8\n"
+#define WIDE_PART
+
+/* All filters of four pixels.
+ * activations: for each two inputs, a word for each pixel; `end` behind them
+ * weights, weights_end: pairs of filters as packed; an even number
+ * output: of the first pixel; `step` bytes to the next pixel's
+ * zero: 2 * zero point + 1 */
+#define TILE(name, kind, double_second, sign)                                                                      \
+    ASSEMBLY void name(const uint32_t *activations HERE, const uint32_t *weights HERE, const uint32_t *end HERE,   \
+                       int8_t *output HERE, uint32_t step HERE, int32_t zero HERE,                                 \
+                       const uint32_t *weights_end HERE);                                                          \
+    ASSEMBLY void name(const uint32_t *activations HERE, const uint32_t *weights HERE, const uint32_t *end HERE,   \
+                       int8_t *output HERE, uint32_t step HERE, int32_t zero HERE,                                 \
+                       const uint32_t *weights_end HERE)                                                           \
+    {                                                                                                              \
+        __asm__ volatile("push {r0-r11, lr}\n"                                                                     \
+                         "sub sp, sp, #8\n" /* 0: numbers, 8: activations, 16: end, 20: output, 60: step, zero */  \
+                         "1:\n"                                                                                    \
+                         "ldrd r2, r3, [r1], #8\n"                                                                 \
+                         "ldr r0, [sp, #8]\n"                                                                      \
+                         "strd r2, r3, [sp]\n"                                                                     \
+                         "asr r4, r2, #8\n" kind##_START                                                           \
+                         "mov r5, r4\nmov r6, r4\nmov r7, r4\n"                                                    \
+                         "mov r9, r8\nmov r10, r8\nmov r11, r8\n"                                                  \
+                         "2:\n" TWO_INPUTS(kind##_WIDEN) TWO_INPUTS(kind##_WIDEN) TWO_INPUTS(kind##_WIDEN)         \
+                         TWO_INPUTS(kind##_WIDEN)                                                                  \
+                         "ldr lr, [sp, #16]\n"                                                                     \
+                         "cmp r0, lr\n"                                                                            \
+                         "bne 2b\n" kind##_PART                                                                    \
+                         "ldrd r0, r2, [sp]\n"                                                                     \
+                         "ldrd r3, r12, [r1], #8\n"                                                                \
+                         "ldr lr, [sp, #64]\n"                                                                     \
+                         "lsl lr, lr, r0\n" FIRST("r4", sign) FIRST("r5", sign) FIRST("r6", sign) FIRST("r7", sign) \
+                         "ldr lr, [sp, #64]\n"                                                                     \
+                         "lsl lr, lr, r2\n" SECOND("r8", double_second, sign) SECOND("r9", double_second, sign)    \
+                         SECOND("r10", double_second, sign) SECOND("r11", double_second, sign)                     \
+                         "bfi r4, r8, #8, #8\nbfi r5, r9, #8, #8\nbfi r6, r10, #8, #8\nbfi r7, r11, #8, #8\n"      \
+                         "ldr r0, [sp, #20]\n"                                                                     \
+                         "ldr r2, [sp, #60]\n"                                                                     \
+                         "add r3, r0, r2, lsl #1\n"                                                                \
+                         "strh r5, [r0, r2]\n"                                                                     \
+                         "strh r6, [r3]\n"                                                                         \
+                         "strh r7, [r3, r2]\n"                                                                     \
+                         "strh r4, [r0], #2\n"                                                                     \
+                         "ldr r3, [sp, #68]\n"                                                                     \
+                         "str r0, [sp, #20]\n"                                                                     \
+                         "cmp r1, r3\n"                                                                            \
+                         "bne 1b\n"                                                                                \
+                         "add sp, sp, #24\n"                                                                       \
+                         "pop {r4-r11, pc}\n");                                                                    \
     }
-    return (int8_t)pc_limited(value + zero_point, low, high);
-}
 
-/* The same with what is constant in a kernel: local copies, as a store to the output might change the parameters. */
-#define RESULT(sum, multiplier, shift) result_of((sum), (multiplier), (shift), zero_point, low, high)
+typedef void (*tile_function)(const uint32_t *activations, const uint32_t *weights, const uint32_t *end, int8_t *output,
+                              uint32_t step, int32_t zero, const uint32_t *weights_end);
 
-/* Spreads 4 * words bytes to 16 bits: a word of the even and a word of the odd bytes, every other pair of words. */
-static void spread(const int8_t *bytes, uint32_t *to, uint32_t words)
+TILE(pc_dsp_tile, PACKED, PACKED_DOUBLE, SIGN)
+TILE(pc_dsp_tile_relu, PACKED, PACKED_DOUBLE, NO_SIGN)
+TILE(pc_dsp_tile_wide, WIDE, DOUBLE, SIGN)
+
+/* Spreads 4 * words bytes to 16 bits: channels (0, 2) and (1, 3) of each word, in the tile's order. */
+static inline void spread(const int8_t *bytes, uint32_t *to, uint32_t words)
 {
-    uint32_t i;
-    for (i = 0u; i < words; i++) {
-        uint32_t word = load(bytes);
+    uint32_t left;
+    for (left = words; left > 0u; left -= 2u) {
+        uint32_t word = pc_load_word(bytes);
+        uint32_t next = pc_load_word(bytes + 4);
         to[0] = even_bytes(word);
-        to[1] = odd_bytes(word);
-        to += 4;
-        bytes += 4;
+        to[PIXELS] = odd_bytes(word);
+        to[2u * PIXELS] = even_bytes(next);
+        to[3u * PIXELS] = odd_bytes(next);
+        to += 4u * PIXELS;
+        bytes += 8;
     }
 }
 
-/* The bytes under the window of output pixel x, padding as zero points; a multiple of 4, filled up with anything. */
-static const int8_t *patch(const pc_convolution *p, const pc_call *call, int32_t x, int8_t *room)
-{
-    const int32_t channels = p->input_channels;
-    const int32_t from = (x * p->stride) - p->pad_left;
-    const int32_t first = (from < 0) ? -from : 0;
-    const int32_t end = ((from + p->kernel_width) > p->input_width) ? (p->input_width - from) : p->kernel_width;
-    int8_t *to = room;
-    int32_t ky;
-
-    if ((p->kernel_height == 1u) && (p->kernel_width == 1u) && ((channels % 4) == 0) && (call->rows[0] != NULL)) {
-        return call->rows[0] + (from * channels);
-    }
-    for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
-        int32_t bytes = (int32_t)p->kernel_width * channels;
-        if ((call->rows[ky] == NULL) || (first >= end)) {
-            pc_fill(to, p->input_zero_point, (uint32_t)bytes);
-        } else {
-            pc_fill(to, p->input_zero_point, (uint32_t)(first * channels));
-            pc_copy(to + (first * channels), call->rows[ky] + ((from + first) * channels),
-                    (uint32_t)((end - first) * channels));
-            pc_fill(to + (end * channels), p->input_zero_point, (uint32_t)(bytes - (end * channels)));
-        }
-        to += bytes;
-    }
-    return room;
-}
-
-void pc_convolution_row(const pc_call *call)
+static inline void convolve(const pc_call *call, tile_function tile)
 {
     const pc_convolution *p = (const pc_convolution *)call->parameters;
     const uint32_t depth = (uint32_t)p->kernel_height * p->kernel_width * p->input_channels;
-    const uint32_t words = (depth + 3u) / 4u;
-    uint32_t *spread_out = (uint32_t *)call->scratch;
-    int8_t *room = (int8_t *)(spread_out + (4u * words));
-    const uint32_t *end = spread_out + (4u * words);
+    const uint32_t words = 2u * ((depth + 7u) / 8u);
+    uint32_t *const inputs = (uint32_t *)call->scratch;
+    const uint32_t *const end = inputs + (2u * PIXELS * words);
+    int8_t *const room = (int8_t *)(inputs + (2u * PIXELS * words));
     const uint32_t channels = p->output_channels;
-    const int32_t zero_point = p->output_zero_point;
-    const int32_t low = p->low;
-    const int32_t high = p->high;
-    const int32_t *const bias = p->bias;
-    const int32_t *const multipliers = p->multipliers;
-    const int8_t *const shifts = p->shifts;
-    uint32_t x;
+    const uint32_t *const weights = (const uint32_t *)p->weights;
+    const uint32_t *const weights_end = weights + ((channels / 2u) * ((2u * words) + NUMBERS));
+    const int32_t zero = (2 * p->output_zero_point) + 1;
+    const uint32_t width = p->output_width;
+    const uint32_t pixels = (width < PIXELS) ? 1u : PIXELS;  /* a narrow row: four times the same pixel */
+    const int direct = pc_is_direct(p, call) && ((depth % 8u) == 0u);
+    uint32_t done = 0u;
 
-    for (x = 0u; x < p->output_width; x += 2u) {
-        const int two = (x + 1u) < p->output_width;
-        const uint32_t *weights = (const uint32_t *)p->weights;
+    while (done < width) {
+        const uint32_t x = ((done + pixels) > width) ? (width - pixels) : done;
+        const uint32_t step = (pixels == 1u) ? 0u : channels;
         int8_t *output = call->output + (x * channels);
-        uint32_t o;
-        spread(patch(p, call, (int32_t)x, room), spread_out, words);
-        spread(patch(p, call, (int32_t)(two ? (x + 1u) : x), room), spread_out + 2, words);
-        for (o = 0u; o < channels; o += 2u) {
-            const int pair = (o + 1u) < channels;
-            const uint32_t other = pair ? (o + 1u) : o;
-            const uint32_t *values = spread_out;
-            int32_t s00 = bias[o];
-            int32_t s01 = bias[other];
-            int32_t s10 = s00;
-            int32_t s11 = s01;
-            uint32_t w0, w1, a0, a1, t, u;
-            __asm__ volatile(
-                "1:\n"
-                "ldrd %[w0], %[w1], [%[pw]], #8\n"
-                "ldrd %[a0], %[a1], [%[pa]], #8\n"
-                "sxtb16 %[t], %[w0]\n"
-                "sxtb16 %[w0], %[w0], ror #8\n"
-                "sxtb16 %[u], %[w1]\n"
-                "sxtb16 %[w1], %[w1], ror #8\n"
-                "smlad %[s00], %[a0], %[t], %[s00]\n"
-                "smlad %[s01], %[a0], %[u], %[s01]\n"
-                "smlad %[s00], %[a1], %[w0], %[s00]\n"
-                "smlad %[s01], %[a1], %[w1], %[s01]\n"
-                "ldrd %[a0], %[a1], [%[pa]], #8\n"
-                "smlad %[s10], %[a0], %[t], %[s10]\n"
-                "smlad %[s11], %[a0], %[u], %[s11]\n"
-                "smlad %[s10], %[a1], %[w0], %[s10]\n"
-                "smlad %[s11], %[a1], %[w1], %[s11]\n"
-                "cmp %[pa], %[end]\n"
-                "bne 1b\n"
-                : [s00] "+r"(s00), [s01] "+r"(s01), [s10] "+r"(s10), [s11] "+r"(s11), [pa] "+r"(values),
-                  [pw] "+r"(weights), [w0] "=&r"(w0), [w1] "=&r"(w1), [a0] "=&r"(a0), [a1] "=&r"(a1),
-                  [t] "=&r"(t), [u] "=&r"(u)
-                : [end] "r"(end)
-                : "cc", "memory");
-            output[o] = RESULT(s00, multipliers[o], shifts[o]);
-            if (pair) {
-                output[o + 1u] = RESULT(s01, multipliers[o + 1u], shifts[o + 1u]);
-            }
-            if (two) {
-                output[channels + o] = RESULT(s10, multipliers[o], shifts[o]);
-                if (pair) {
-                    output[channels + o + 1u] = RESULT(s11, multipliers[o + 1u], shifts[o + 1u]);
-                }
+        uint32_t i;
+        for (i = 0u; i < PIXELS; i++) {
+            const int32_t at = (int32_t)((pixels == 1u) ? x : (x + i));
+            spread(direct ? (call->rows[0] + (at * p->stride * (int32_t)depth)) : pc_window(call, p, at, room),
+                   inputs + i, words);
+        }
+        if (channels > 1u) {
+            tile(inputs, weights, end, output, step, zero, weights_end);
+        }
+        if ((channels % 2u) != 0u) {
+            int8_t last[2u * PIXELS];
+            tile(inputs, weights_end, end, last, 2u, zero, weights_end + ((2u * words) + NUMBERS));
+            for (i = 0u; i < pixels; i++) {
+                output[(i * channels) + channels - 1u] = last[2u * i];
             }
         }
+        done += pixels;
     }
+    pc_limit_row(call->output, width * channels, p->low, p->high);
 }
 
-#define TAP(values, weight)                  \
-    do {                                     \
-        uint32_t v = (values);               \
-        uint32_t w = load(weight);           \
-        uint32_t ve = even_bytes(v);         \
-        uint32_t we = even_bytes(w);         \
-        uint32_t vo = odd_bytes(v);          \
-        uint32_t wo = odd_bytes(w);          \
-        s0 = add_lower(ve, we, s0);          \
-        s1 = add_lower(vo, wo, s1);          \
-        s2 = add_upper(ve, we, s2);          \
-        s3 = add_upper(vo, wo, s3);          \
-    } while (0)
+void pc_dsp_convolution_row(const pc_call *call)
+{
+    convolve(call, pc_dsp_tile);
+}
 
-void pc_depthwise_row(const pc_call *call)
+void pc_dsp_convolution_relu_row(const pc_call *call)
+{
+    convolve(call, pc_dsp_tile_relu);
+}
+
+void pc_dsp_convolution_wide_row(const pc_call *call)
+{
+    convolve(call, pc_dsp_tile_wide);
+}
+
+/* What a depthwise convolution of 4 channels needs, in the order in which it is read. A pair is a word of rows 0, 1. */
+typedef struct {
+    int32_t bias[4];
+    uint32_t weights[3][6]; /* of each column: four pairs; row 2 of channels 0, 2 and of channels 1, 3 */
+    int32_t numbers[2][6];  /* of two channels: multipliers, shifts to the right less 1, half with zero point */
+} depthwise_group;
+
+#define COLUMN 6u /* words of a widened column, in the order of its weights */
+
+/* One column of the window: r8-r11, r12 and lr are the inputs, r4-r7 the sums. r0: columns, r1: depthwise_group. */
+#define ONE_COLUMN(first, second, third) \
+    "ldm r0!, {r8-r12, lr}\n"            \
+    "ldrd r2, r3, [r1, #" first "]\n"    \
+    "smlad r4, r8, r2, r4\n"             \
+    "smlad r5, r9, r3, r5\n"             \
+    "ldrd r2, r3, [r1, #" second "]\n"   \
+    "smlad r6, r10, r2, r6\n"            \
+    "smlad r7, r11, r3, r7\n"            \
+    "ldrd r2, r3, [r1, #" third "]\n"    \
+    "smlabb r4, r12, r2, r4\n"           \
+    "smlabb r5, lr, r3, r5\n"            \
+    "smlatt r6, r12, r2, r6\n"           \
+    "smlatt r7, lr, r3, r7\n"
+
+#define ONE_RESULT(sum, multiplier, right, rest)   \
+    "lsl " sum ", " sum ", #1\n"                   \
+    "smmulr " sum ", " sum ", " multiplier "\n"    \
+    "add " sum ", " sum ", " sum ", asr #31\n"     \
+    "add " sum ", " sum ", " rest "\n"             \
+    "asr " sum ", " sum ", " right "\n"            \
+    "ssat " sum ", #8, " sum ", asr #1\n"
+
+/* Four channels of a row.
+ * columns: widened; `back` bytes from behind one window to the next one; `end`: where the next window would begin
+ * output: of the first pixel; `step` bytes to the next pixel's */
+ASSEMBLY void pc_dsp_depthwise_four(const uint32_t *columns HERE, const depthwise_group *group HERE, int32_t back HERE,
+                                    const uint32_t *end HERE, int8_t *output HERE, uint32_t step HERE);
+ASSEMBLY void pc_dsp_depthwise_four(const uint32_t *columns HERE, const depthwise_group *group HERE, int32_t back HERE,
+                                    const uint32_t *end HERE, int8_t *output HERE, uint32_t step HERE)
+{
+    __asm__ volatile("push {r2-r11, lr}\n" /* 0: back, 4: end, 44: output, 48: step */
+                     "1:\n"
+                     "ldm r1, {r4-r7}\n"
+                     ONE_COLUMN("16", "24", "32") ONE_COLUMN("40", "48", "56") ONE_COLUMN("64", "72", "80")
+                     "add lr, r1, #88\n"
+                     "ldm lr!, {r2, r3, r8-r11}\n"
+                     ONE_RESULT("r4", "r2", "r8", "r10") ONE_RESULT("r5", "r3", "r9", "r11")
+                     "ldm lr, {r2, r3, r8-r11}\n"
+                     ONE_RESULT("r6", "r2", "r8", "r10") ONE_RESULT("r7", "r3", "r9", "r11")
+                     "bfi r4, r5, #8, #8\n"
+                     "bfi r6, r7, #8, #8\n"
+                     "pkhbt r4, r4, r6, lsl #16\n"
+                     "ldr r5, [sp, #44]\n"
+                     "ldr r6, [sp, #48]\n"
+                     "ldrd r2, r3, [sp]\n"
+                     "str r4, [r5]\n"
+                     "add r5, r5, r6\n"
+                     "sub r0, r0, r2\n"
+                     "str r5, [sp, #44]\n"
+                     "cmp r0, r3\n"
+                     "bne 1b\n"
+                     "add sp, sp, #8\n"
+                     "pop {r4-r11, pc}\n");
+}
+
+/* From packed constants, see DspPacking, to a group. */
+static const uint32_t *unpack(const uint32_t *packed, depthwise_group *group, int32_t zero)
+{
+    uint32_t i;
+    for (i = 0u; i < 4u; i++) {
+        int32_t *numbers = group->numbers[i / 2u] + (i % 2u);
+        int32_t right = (int32_t)(packed[i] & 0xFFu);
+        group->bias[i] = (int32_t)packed[i] >> 8;
+        numbers[0] = (int32_t)packed[4u + i];
+        numbers[2] = right;
+        numbers[4] = zero * ((int32_t)1 << right);
+    }
+    packed += 8;
+    for (i = 0u; i < 3u; i++) {
+        uint32_t *weights = group->weights[i];
+        uint32_t k;
+        for (k = 0u; k < 3u; k++) {
+            weights[2u * k] = even_bytes(packed[k]);
+            weights[(2u * k) + 1u] = odd_bytes(packed[k]);
+        }
+        packed += 3;
+    }
+    return packed;
+}
+
+/* Widens 4 channels of `count` columns of three rows; `steps` bytes to a row's next column. */
+static uint32_t *widen(const int8_t *const *rows, const int32_t *steps, int32_t count, uint32_t *to)
+{
+    const int8_t *zero = rows[0];
+    const int8_t *one = rows[1];
+    const int8_t *two = rows[2];
+    const int32_t step0 = steps[0];
+    const int32_t step1 = steps[1];
+    const int32_t step2 = steps[2];
+    int32_t left;
+    for (left = count; left > 0; left--) {
+        uint32_t a = pc_load_word(zero);
+        uint32_t b = pc_load_word(one);
+        uint32_t c = pc_load_word(two);
+        uint32_t low = lower_halves(a, b);
+        uint32_t high = upper_halves(a, b);
+        to[0] = even_bytes(low);
+        to[1] = odd_bytes(low);
+        to[2] = even_bytes(high);
+        to[3] = odd_bytes(high);
+        to[4] = even_bytes(c);
+        to[5] = odd_bytes(c);
+        to += COLUMN;
+        zero += step0;
+        one += step1;
+        two += step2;
+    }
+    return to;
+}
+
+void pc_dsp_depthwise_row(const pc_call *call)
 {
     const pc_convolution *p = (const pc_convolution *)call->parameters;
     const int32_t channels = p->input_channels;
-    const int8_t *weights = (const int8_t *)p->weights;
-    const int32_t zero_point = p->output_zero_point;
-    const int32_t low = p->low;
-    const int32_t high = p->high;
-    const int32_t *const bias = p->bias;
-    const int32_t *const multipliers = p->multipliers;
-    const int8_t *const shifts = p->shifts;
-    const int32_t kernel_height = p->kernel_height;
-    const uint32_t padding = (uint32_t)(uint8_t)p->input_zero_point * 0x01010101u;
-    const int8_t *const *rows = call->rows;
-    const int square = (p->kernel_height == 3u) && (p->kernel_width == 3u);
-    int whole = 1;
-    int32_t x;
+    const int32_t zero = (2 * p->output_zero_point) + 1;
+    const int8_t value = (int8_t)p->input_zero_point;
+    const int8_t padding[4] = {value, value, value, value};
+    const int32_t nothing[3] = {0, 0, 0};
+    const int8_t *const empty[3] = {padding, padding, padding};
+    const int32_t count = (((int32_t)p->output_width - 1) * p->stride) + 3;
+    const int32_t before = (p->pad_left < count) ? p->pad_left : count;
+    const int32_t behind = ((count - before) > (int32_t)p->input_width) ? (count - before - p->input_width) : 0;
+    depthwise_group *const group = (depthwise_group *)call->scratch;
+    uint32_t *const columns = (uint32_t *)(group + 1);
+    const uint32_t *const end = columns + (p->output_width * p->stride * COLUMN);
+    const int32_t back = (3 - (int32_t)p->stride) * (int32_t)(COLUMN * sizeof *columns);
+    const uint32_t *packed = (const uint32_t *)p->weights;
+    const int8_t *rows[3];
+    int32_t steps[3];
     int32_t c;
-    int32_t ky;
-    int32_t kx;
+    int32_t i;
+    uint32_t *inside = widen(empty, nothing, before, columns);
 
-    for (ky = 0; ky < kernel_height; ky++) {
-        whole = whole && (call->rows[ky] != NULL);
+    (void)widen(empty, nothing, behind, inside + ((count - before - behind) * (int32_t)COLUMN));
+    for (i = 0; i < 3; i++) {
+        steps[i] = (call->rows[i] != NULL) ? channels : 0;
+        rows[i] = (call->rows[i] != NULL) ? call->rows[i] : padding;
     }
-    for (x = 0; x < (int32_t)p->output_width; x++) {
-        const int32_t from = (x * p->stride) - p->pad_left;
-        const int inside = whole && (from >= 0) && ((from + p->kernel_width) <= p->input_width);
-        int8_t *output = call->output + (x * channels);
-        for (c = 0; (c + 4) <= channels; c += 4) {
-            int32_t s0 = bias[c];
-            int32_t s1 = bias[c + 1];
-            int32_t s2 = bias[c + 2];
-            int32_t s3 = bias[c + 3];
-            const int8_t *weight = weights + c;
-            if (inside && square) {
-                const int32_t place = (from * channels) + c;
-                const int8_t *one = rows[0] + place;
-                const int8_t *two = rows[1] + place;
-                const int8_t *three = rows[2] + place;
-                TAP(load(one), weight);
-                TAP(load(one + channels), weight + channels);
-                TAP(load(one + (2 * channels)), weight + (2 * channels));
-                weight += 3 * channels;
-                TAP(load(two), weight);
-                TAP(load(two + channels), weight + channels);
-                TAP(load(two + (2 * channels)), weight + (2 * channels));
-                weight += 3 * channels;
-                TAP(load(three), weight);
-                TAP(load(three + channels), weight + channels);
-                TAP(load(three + (2 * channels)), weight + (2 * channels));
-            } else if (inside && (p->kernel_width == 3u)) {
-                for (ky = 0; ky < kernel_height; ky++) {
-                    const int8_t *pixel = call->rows[ky] + (from * channels) + c;
-                    TAP(load(pixel), weight);
-                    TAP(load(pixel + channels), weight + channels);
-                    TAP(load(pixel + (2 * channels)), weight + (2 * channels));
-                    weight += 3 * channels;
-                }
-            } else {
-                for (ky = 0; ky < kernel_height; ky++) {
-                    for (kx = from; kx < (from + p->kernel_width); kx++) {
-                        int there = (call->rows[ky] != NULL) && (kx >= 0) && (kx < (int32_t)p->input_width);
-                        TAP(there ? load(call->rows[ky] + (kx * channels) + c) : padding, weight);
-                        weight += channels;
-                    }
-                }
-            }
-            output[c] = RESULT(s0, multipliers[c], shifts[c]);
-            output[c + 1] = RESULT(s1, multipliers[c + 1], shifts[c + 1]);
-            output[c + 2] = RESULT(s2, multipliers[c + 2], shifts[c + 2]);
-            output[c + 3] = RESULT(s3, multipliers[c + 3], shifts[c + 3]);
-        }
-        for (; c < channels; c++) {
-            int32_t sum = bias[c];
-            const int8_t *weight = weights + c;
-            for (ky = 0; ky < kernel_height; ky++) {
-                for (kx = from; kx < (from + p->kernel_width); kx++) {
-                    int there = (call->rows[ky] != NULL) && (kx >= 0) && (kx < (int32_t)p->input_width);
-                    sum += *weight * (there ? call->rows[ky][(kx * channels) + c] : (int32_t)p->input_zero_point);
-                    weight += channels;
-                }
-            }
-            output[c] = RESULT(sum, multipliers[c], shifts[c]);
+    for (c = 0; c < channels; c += 4) {
+        packed = unpack(packed, group, zero);
+        (void)widen(rows, steps, count - before - behind, inside);
+        pc_dsp_depthwise_four(columns, group, back, end, call->output + c, (uint32_t)channels);
+        for (i = 0; i < 3; i++) {
+            rows[i] += (steps[i] != 0) ? 4 : 0;
         }
     }
+    pc_limit_row(call->output, p->output_width * (uint32_t)channels, p->low, p->high);
 }
 
 #endif

@@ -3,8 +3,13 @@
 
 void pc_copy(int8_t *to, const int8_t *from, uint32_t bytes)
 {
-    uint32_t i;
-    for (i = 0u; i < bytes; i++) {
+    uint32_t i = 0u;
+#if defined(__ARM_FEATURE_DSP)
+    for (; (i + 4u) <= bytes; i += 4u) {
+        pc_store_word(to + i, pc_load_word(from + i));
+    }
+#endif
+    for (; i < bytes; i++) {
         to[i] = from[i];
     }
 }
@@ -15,6 +20,49 @@ void pc_fill(int8_t *to, int32_t value, uint32_t bytes)
     for (i = 0u; i < bytes; i++) {
         to[i] = (int8_t)value;
     }
+}
+
+void pc_limit_row(int8_t *row, uint32_t bytes, int32_t low, int32_t high)
+{
+    uint32_t i;
+    if ((low > -128) || (high < 127)) {
+        for (i = 0u; i < bytes; i++) {
+            row[i] = (int8_t)pc_limited(row[i], low, high);
+        }
+    }
+}
+
+void pc_columns(int32_t from, int32_t kernel, int32_t width, int32_t *first, int32_t *end)
+{
+    *first = (from < 0) ? -from : 0;
+    *end = ((from + kernel) > width) ? (width - from) : kernel;
+}
+
+const int8_t *pc_window(const pc_call *call, const pc_convolution *p, int32_t x, int8_t *room)
+{
+    const int32_t channels = p->input_channels;
+    const int32_t from = (x * p->stride) - p->pad_left;
+    const int32_t bytes = (int32_t)p->kernel_width * channels;
+    int8_t *to = room;
+    int32_t first;
+    int32_t end;
+    int32_t ky;
+
+    pc_columns(from, p->kernel_width, p->input_width, &first, &end);
+    for (ky = 0; ky < (int32_t)p->kernel_height; ky++) {
+        const int8_t *row = call->rows[ky];
+        if ((row == NULL) || (first >= end)) {
+            pc_fill(to, p->input_zero_point, (uint32_t)bytes);
+        } else {
+            if ((end - first) < (int32_t)p->kernel_width) {
+                pc_fill(to, p->input_zero_point, (uint32_t)(first * channels));
+                pc_fill(to + (end * channels), p->input_zero_point, (uint32_t)(bytes - (end * channels)));
+            }
+            pc_copy(to + (first * channels), row + ((from + first) * channels), (uint32_t)((end - first) * channels));
+        }
+        to += bytes;
+    }
+    return room;
 }
 
 void pc_image_row(const pc_call *call)
@@ -28,13 +76,6 @@ void pc_image_row(const pc_call *call)
     }
 }
 
-/* First and last column of a window that lie inside of the image; the last one is excluded. */
-static void columns(int32_t from, int32_t kernel, int32_t width, int32_t *first, int32_t *end)
-{
-    *first = (from < 0) ? -from : 0;
-    *end = ((from + kernel) > width) ? (width - from) : kernel;
-}
-
 void pc_average_pool_row(const pc_call *call)
 {
     const pc_pool *p = (const pc_pool *)call->parameters;
@@ -46,7 +87,7 @@ void pc_average_pool_row(const pc_call *call)
         int32_t from = (x * p->stride) - p->pad_left;
         int32_t first;
         int32_t end;
-        columns(from, p->kernel_width, p->input_width, &first, &end);
+        pc_columns(from, p->kernel_width, p->input_width, &first, &end);
         for (c = 0; c < (int32_t)p->channels; c++) {
             int32_t sum = 0;
             int32_t count = 0;
@@ -81,7 +122,7 @@ void pc_max_pool_row(const pc_call *call)
         int32_t end;
         int32_t ky;
         int32_t kx;
-        columns(from, p->kernel_width, p->input_width, &first, &end);
+        pc_columns(from, p->kernel_width, p->input_width, &first, &end);
         for (c = 0; c < (int32_t)p->channels; c++) {
             output[c] = -128;
         }
@@ -135,6 +176,64 @@ static const int8_t *operand_row(const pc_call *call, const pc_operand *operand)
                                        : call->rows[operand->row];
 }
 
+/* One side of a sum in the common scale. */
+static inline int32_t summand(const pc_operand *operand, int32_t value)
+{
+    int32_t high = pc_upper_half((value - operand->zero_point) * (1 << 21), operand->multiplier);
+    return pc_shift_rounded(high, -operand->shift);  /* the larger scale has the factor 1/2: never to the left */
+}
+
+/* A factor whose shift goes to the right, with the zero point that is added behind it. */
+typedef struct {
+    int32_t multiplier;
+    int32_t right;
+    int32_t rest; /* half of what is shifted out, and the zero point */
+} right_factor;
+
+/* Whether a result's factor is such a one; -21 keeps all numbers within 32 bits. */
+static int is_rightward(const pc_elementwise *p)
+{
+    return (p->shift < 0) && (p->shift >= -21);
+}
+
+static right_factor factor_of(const pc_elementwise *p)
+{
+    right_factor factor;
+    factor.multiplier = p->multiplier;
+    factor.right = -p->shift;
+    factor.rest = ((2 * p->zero_point) + 1) * ((int32_t)1 << (factor.right - 1));
+    return factor;
+}
+
+static inline int8_t rightward(int32_t value, right_factor factor)
+{
+    int32_t high = pc_upper_half(value * 2, factor.multiplier);
+    return pc_saturated((high + (high >> 31) + factor.rest) >> factor.right);
+}
+
+/* The sum of two tensors of one shape. A larger scale has the factor 1/2, which needs no multiplication. */
+static void add_alike(const pc_elementwise *p, const int8_t *scaled, const pc_operand *scale, const int8_t *halved,
+                      int32_t zero_point, int8_t *output)
+{
+    const right_factor factor = factor_of(p);
+    const int same = (scale->shift == 0);  /* also 1/2, which this multiplier and a shift to the right make as well */
+    const int32_t multiplier = same ? INT32_MAX : scale->multiplier;
+    const int32_t right = same ? 1 : -scale->shift;
+    const int32_t half = (int32_t)1 << (right - 1);
+    const int32_t scaled_zero = scale->zero_point * (1 << 21);
+    const int32_t halved_zero = zero_point * (1 << 19);
+    const int8_t *const end = output + ((uint32_t)p->width * p->channels);
+
+    while (output != end) {
+        int32_t high = pc_upper_half((*scaled * (1 << 21)) - scaled_zero, multiplier);
+        int32_t sum = ((high + (high >> 31) + half) >> right) + (*halved * (1 << 19)) - halved_zero;
+        *output = rightward(sum, factor);
+        output++;
+        scaled++;
+        halved++;
+    }
+}
+
 void pc_add_row(const pc_call *call)
 {
     const pc_elementwise *p = (const pc_elementwise *)call->parameters;
@@ -142,27 +241,30 @@ void pc_add_row(const pc_call *call)
     const pc_operand *b = &p->operands[1];
     const int8_t *row_a = operand_row(call, a);
     const int8_t *row_b = operand_row(call, b);
+    const int alike = (a->channel_step == 1u) && (b->channel_step == 1u) && (a->pixel_step == b->pixel_step)
+                      && (a->pixel_step == p->channels);
     int8_t *output = call->output;
-    int32_t right_a = -a->shift;  /* the larger scale has the factor 1/2, so no shift is to the left */
-    int32_t right_b = -b->shift;
     int32_t x;
     int32_t c;
 
-    for (x = 0; x < (int32_t)p->width; x++) {
-        const int8_t *pixel_a = row_a;
-        const int8_t *pixel_b = row_b;
-        for (c = 0; c < (int32_t)p->channels; c++) {
-            int32_t one = pc_shift_rounded(pc_multiply_high((*pixel_a - a->zero_point) * (1 << 20), a->multiplier), right_a);
-            int32_t two = pc_shift_rounded(pc_multiply_high((*pixel_b - b->zero_point) * (1 << 20), b->multiplier), right_b);
-            int32_t sum = pc_scaled(one + (two * p->sign), p->multiplier, p->shift) + p->zero_point;
-            *output = (int8_t)pc_limited(sum, p->low, p->high);
-            output++;
-            pixel_a += a->channel_step;
-            pixel_b += b->channel_step;
+    if (alike && (p->sign == 1) && is_rightward(p) && (a->shift >= -21) && (b->shift >= -21)) {
+        if (a->shift == 0) {
+            add_alike(p, row_b, b, row_a, a->zero_point, output);
+        } else {
+            add_alike(p, row_a, a, row_b, b->zero_point, output);
         }
-        row_a += a->pixel_step;
-        row_b += b->pixel_step;
+    } else {
+        for (x = 0; x < (int32_t)p->width; x++) {
+            for (c = 0; c < (int32_t)p->channels; c++) {
+                int32_t sum = summand(a, row_a[c * a->channel_step]) + (summand(b, row_b[c * b->channel_step]) * p->sign);
+                *output = pc_saturated(pc_scaled(sum, p->multiplier, p->shift) + p->zero_point);
+                output++;
+            }
+            row_a += a->pixel_step;
+            row_b += b->pixel_step;
+        }
     }
+    pc_limit_row(call->output, (uint32_t)p->width * p->channels, p->low, p->high);
 }
 
 void pc_multiply_row(const pc_call *call)
@@ -172,34 +274,53 @@ void pc_multiply_row(const pc_call *call)
     const pc_operand *b = &p->operands[1];
     const int8_t *row_a = operand_row(call, a);
     const int8_t *row_b = operand_row(call, b);
+    const int32_t zero_a = a->zero_point;
+    const int32_t zero_b = b->zero_point;
+    const int32_t step_a = a->channel_step;
+    const int32_t step_b = b->channel_step;
+    const int simple = is_rightward(p);
     int8_t *output = call->output;
     int32_t x;
-    int32_t c;
 
     for (x = 0; x < (int32_t)p->width; x++) {
         const int8_t *pixel_a = row_a;
         const int8_t *pixel_b = row_b;
-        for (c = 0; c < (int32_t)p->channels; c++) {
-            int32_t product = (*pixel_a - a->zero_point) * (*pixel_b - b->zero_point);
-            int32_t scaled = pc_scaled(product, p->multiplier, p->shift) + p->zero_point;
-            *output = (int8_t)pc_limited(scaled, p->low, p->high);
-            output++;
-            pixel_a += a->channel_step;
-            pixel_b += b->channel_step;
+        const int8_t *const end = output + p->channels;
+        if (simple) {
+            const right_factor factor = factor_of(p);
+            while (output != end) {
+                *output = rightward((*pixel_a - zero_a) * (*pixel_b - zero_b), factor);
+                output++;
+                pixel_a += step_a;
+                pixel_b += step_b;
+            }
+        } else {
+            while (output != end) {
+                int32_t product = (*pixel_a - zero_a) * (*pixel_b - zero_b);
+                *output = pc_saturated(pc_scaled(product, p->multiplier, p->shift) + p->zero_point);
+                output++;
+                pixel_a += step_a;
+                pixel_b += step_b;
+            }
         }
         row_a += a->pixel_step;
         row_b += b->pixel_step;
     }
+    pc_limit_row(call->output, (uint32_t)p->width * p->channels, p->low, p->high);
 }
 
 void pc_table_row(const pc_call *call)
 {
     const pc_table *p = (const pc_table *)call->parameters;
+    const int8_t *const values = p->values;
     const int8_t *input = call->rows[0];
-    uint32_t i;
+    int8_t *output = call->output;
+    const int8_t *const end = output + p->row_bytes;
 
-    for (i = 0u; i < p->row_bytes; i++) {
-        call->output[i] = p->values[(uint8_t)input[i]];
+    while (output != end) {
+        *output = values[(uint8_t)*input];
+        output++;
+        input++;
     }
 }
 

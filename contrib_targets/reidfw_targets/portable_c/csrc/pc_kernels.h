@@ -151,8 +151,16 @@ typedef struct {
     int failed;
 } pc_source;
 
+/* Convolutions. Those of plain C are there for all processors; the others for MODEL_KERNELS. */
 void pc_convolution_row(const pc_call *call);
 void pc_depthwise_row(const pc_call *call);
+void pc_dsp_convolution_row(const pc_call *call);
+void pc_dsp_convolution_relu_row(const pc_call *call);
+void pc_dsp_convolution_wide_row(const pc_call *call);
+void pc_dsp_depthwise_row(const pc_call *call);
+void pc_mve_convolution_row(const pc_call *call);
+void pc_mve_depthwise_row(const pc_call *call);
+
 void pc_dense_row(const pc_call *call);
 void pc_average_pool_row(const pc_call *call);
 void pc_max_pool_row(const pc_call *call);
@@ -171,9 +179,69 @@ void pc_reshape_step(const pc_call *call);
 void pc_l2_normalization_row(const pc_call *call);
 void pc_image_row(const pc_call *call);
 
-/* The libc functions that compilers may call; defined here so that none is needed. */
 void pc_copy(int8_t *to, const int8_t *from, uint32_t bytes);
 void pc_fill(int8_t *to, int32_t value, uint32_t bytes);
+
+/* Clamps a row, where the limits are narrower than the type. */
+void pc_limit_row(int8_t *row, uint32_t bytes, int32_t low, int32_t high);
+
+/* First and last column of a window at `from` that lie inside of the image; the last one is excluded. */
+void pc_columns(int32_t from, int32_t kernel, int32_t width, int32_t *first, int32_t *end);
+
+/* The inputs under the window of output pixel x, one behind another, padding as zero points; `room` for all of them. */
+const int8_t *pc_window(const pc_call *call, const pc_convolution *p, int32_t x, int8_t *room);
+
+/* Whether all windows of a row are single pixels inside of the image, so that none has to be gathered. */
+static inline int pc_is_direct(const pc_convolution *p, const pc_call *call)
+{
+    return (p->kernel_height == 1u) && (p->kernel_width == 1u) && (p->pad_left == 0u) && (call->rows[0] != NULL)
+           && (((p->output_width - 1u) * p->stride) < p->input_width);
+}
+
+#if defined(__ARM_FEATURE_DSP)
+
+/* Words at any address. */
+static inline uint32_t pc_load_word(const int8_t *bytes)
+{
+    uint32_t word;
+    __asm__("ldr %0, %1" : "=r"(word) : "m"(*(const int8_t (*)[4])bytes));
+    return word;
+}
+
+static inline void pc_store_word(int8_t *bytes, uint32_t word)
+{
+    __asm__("str %1, %0" : "=m"(*(int8_t (*)[4])bytes) : "r"(word));
+}
+
+/* value * multiplier / 2^32, rounded; ties go up. */
+static inline int32_t pc_upper_half(int32_t value, int32_t multiplier)
+{
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(value), "r"(multiplier));
+    return result;
+}
+
+/* Moved into [-128, 127]. */
+static inline int8_t pc_saturated(int32_t value)
+{
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(value));
+    return (int8_t)result;
+}
+
+#else
+
+static inline int32_t pc_upper_half(int32_t value, int32_t multiplier)
+{
+    return (int32_t)((((int64_t)value * multiplier) + ((int64_t)1 << 31)) >> 32);
+}
+
+static inline int8_t pc_saturated(int32_t value)
+{
+    return (int8_t)((value < -128) ? -128 : ((value > 127) ? 127 : value));
+}
+
+#endif
 
 /* value * multiplier / 2^31, rounded; ties go up. */
 static inline int32_t pc_multiply_high(int32_t value, int32_t multiplier)

@@ -3,7 +3,7 @@
  * One instruction makes 16 products and adds them up; results are scaled four at a time. The share of the input's zero
  * point is in the bias, so padding is filled with it. The roundings are those of pc_scaled, so all is exact.
  *
- * Packing (portable_c/mve.py), words first: 1 where a shift goes to the left, else 0; then for a convolution, for each
+ * Packing (MvePacking in packing.py), words first: 1 where a shift goes to the left, else 0; then for a convolution, for each
  * block of four filters:
  *     int32 bias[4], multiplier[4], shift[4]; for each 16 inputs: int8 first[16], second[16], third[16], fourth[16]
  * and for a depthwise one, for each block of 16 channels, channel 4 * lane + {0, 2, 1, 3}[vector] in each lane:
@@ -135,11 +135,11 @@ static inline void filters(const pc_convolution *p, const int8_t *inputs, int32_
     }
 }
 
-void pc_convolution_row(const pc_call *call)
+void pc_mve_convolution_row(const pc_call *call)
 {
     const pc_convolution *p = (const pc_convolution *)call->parameters;
     const int32_t depth = (int32_t)p->kernel_height * p->kernel_width * p->input_channels;
-    const int direct = (p->kernel_height == 1u) && (p->kernel_width == 1u) && (p->pad_left == 0u);
+    const int direct = pc_is_direct(p, call);
     const int leftward = *(const int32_t *)p->weights != 0;
     int8_t *output = call->output;
     int32_t x;
@@ -228,7 +228,7 @@ static inline const int8_t *sixteen(const pc_convolution *p, const int8_t *const
     return block + 128;
 }
 
-void pc_depthwise_row(const pc_call *call)
+void pc_mve_depthwise_row(const pc_call *call)
 {
     const pc_convolution *p = (const pc_convolution *)call->parameters;
     const int32_t channels = p->input_channels;
