@@ -3,10 +3,10 @@
     python bench/portable_c.py MODEL.tflite... [--kernels plain dsp mve] [--no-run]
 
 Prints, for each model: the RAM arena with the image in it and row by row, as a ratio to the largest set of inputs and
-output that running operator by operator would hold; the processor time of planning, as a ratio to one inference of LiteRT's
-reference kernels; flash; and, for each set of kernels, instructions per MAC on the emulated core (Cortex-M4 in unicorn,
-Cortex-M55 in QEMU), as a ratio to plain C. Models whose file is named as in the table of bars are held against it;
-the exit status is 1 where one is missed. Small models take seconds, large ones a minute.
+output that running operator by operator would hold; the processor time of planning, as a ratio to one inference of
+LiteRT's reference kernels; and, for each set of kernels, flash, and instructions per MAC on the emulated core
+(Cortex-M4 in unicorn, Cortex-M55 in QEMU), as a ratio to plain C. Models whose file is named as in the table of bars
+are held against it; the exit status is 1 where one is missed. Small models take seconds, large ones a minute.
 """
 
 from __future__ import annotations
