@@ -243,6 +243,42 @@ class MemoryEstimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoardQuantity:
+    """One quantity of a model on a board. Its columns tell where a number comes from and are never mixed.
+
+    Attributes:
+        name: what it is, for people.
+        unit: for example ``KiB`` or ``ms``; empty for a pure number.
+        measured: counted or executed by the tool.
+        modelled: lowest and highest value that follow from assumptions.
+        published: somebody else's figure for such a model on this board.
+    """
+
+    name: str
+    unit: str = ""
+    measured: float | None = None
+    modelled: tuple[float, float] | None = None
+    published: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """What one layer costs on a board.
+
+    Attributes:
+        name: the layer's name.
+        operator: what it computes, as the model file calls it.
+        macs: multiply-accumulate operations of one inference.
+        instructions: instructions that the processor executed for it in one inference.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkReport:
     """What a model costs on a target. None means that this way of measuring does not tell.
 
@@ -253,6 +289,10 @@ class BenchmarkReport:
         activations_ram_kib, total_ram_kib: working memory in KiB.
         weights_flash_kib, total_flash_kib: read-only memory in KiB.
         tool: what measured it, with its version.
+        quantities: the same and more in the columns measured, modelled and published; empty where the tool knows no
+            other column than measured (see :attr:`table`).
+        origins: where the numbers of a column come from, by its name.
+        layers: what each layer costs; empty where the tool does not tell.
         details: everything else, JSON-able.
     """
 
@@ -264,7 +304,26 @@ class BenchmarkReport:
     weights_flash_kib: float | None = None
     total_flash_kib: float | None = None
     tool: str | None = None
+    quantities: tuple[BoardQuantity, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[LayerCost, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def table(self) -> tuple[BoardQuantity, ...]:
+        """The quantities; where the tool gives none, what it measured."""
+        measured = (
+            ("RAM, activations", "KiB", self.activations_ram_kib),
+            ("RAM in total", "KiB", self.total_ram_kib),
+            ("Flash, weights", "KiB", self.weights_flash_kib),
+            ("Flash in total", "KiB", self.total_flash_kib),
+            ("MACs", "million", None if self.macs is None else self.macs / 1e6),
+            ("Cycles", "million", None if self.cycles is None else self.cycles / 1e6),
+            ("Inference", "ms", self.inference_ms),
+        )
+        return self.quantities or tuple(
+            BoardQuantity(name=name, unit=unit, measured=value) for name, unit, value in measured if value is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

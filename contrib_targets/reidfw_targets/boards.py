@@ -101,7 +101,7 @@ class Stm32Board(Target):
     @hookimpl
     def published_figures(self, model: ModelFile) -> Sequence[str]:
         """What ST published for such a model on this board; see the hook's contract."""
-        return [str(figure) for figure in figures_for(self.facts.name, model.name)]
+        return [str(figure) for figure in figures_for(self.facts.name, model.name, model.input_shape)]
 
     @hookimpl
     def benchmark_model(self, model: ModelFile, workdir: Path) -> BenchmarkReport:

@@ -1,6 +1,5 @@
 """Portable C: what is refused, what the plan takes, and that every tensor equals LiteRT's reference kernels."""
 
-import ctypes
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from reidfw_targets.portable_c import fixed_point as fp
 from reidfw_targets.portable_c.compiling import check_on_host, compile_to
-from reidfw_targets.portable_c.host import compile_shared
 from reidfw_targets.portable_c.latency import calibrated_ratios
 
 from reidfw_core.api import DataError, DoesNotFit, ReidfwError
@@ -203,28 +201,6 @@ def test_calibration_file(tmp_path):
     path.write_text("board,cycles\n")
     with pytest.raises(DataError, match="no column instructions"):
         calibrated_ratios(path, "A")
-
-
-@needs_compiler
-@pytest.mark.slow
-def test_gallery_of_the_generated_application(model, tmp_path):
-    compiled = compile_to(model, tmp_path)
-    compile_shared(compiled.generated.sources, tmp_path / "reid.so", f"-I{tmp_path}")
-    library = ctypes.CDLL(str(tmp_path / "reid.so"))
-    size = compiled.network.tensors[compiled.network.embedding].row_bytes
-    zero = compiled.network.tensors[compiled.network.embedding].zero_point
-    generator = np.random.default_rng(0)
-    embeddings = generator.integers(-128, 128, (3, size)).astype(np.int8)
-    units = np.zeros((3, size), np.int16)
-    for embedding, unit in zip(embeddings, units, strict=True):
-        library.reid_normalise(embedding.ctypes.data_as(ctypes.c_void_p), unit.ctypes.data_as(ctypes.c_void_p))
-    real = embeddings.astype(float) - zero
-    real /= np.linalg.norm(real, axis=1, keepdims=True)
-    np.testing.assert_allclose(units / 32767, real, atol=2e-4)
-    pointer = units.ctypes.data
-    row = units.strides[0]
-    found = library.reid_cosine(ctypes.c_void_p(pointer), ctypes.c_void_p(pointer + row))
-    assert found / 32767 == pytest.approx(float(real[0] @ real[1]), abs=2e-3)
 
 
 @needs_compiler

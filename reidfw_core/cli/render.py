@@ -124,7 +124,7 @@ def show_commands(steps: Sequence[tuple[str, Sequence[CommandLine]]]) -> None:
 
 def show_result(result: RunResult, command: str) -> None:
     """Prints what a run reached, where its files are, and what to try next."""
-    from reidfw_core.cli.summary import file_rows, next_steps, prediction_rows, score_rows
+    from reidfw_core.cli.summary import board_tables, file_rows, next_steps, prediction_rows, score_rows
     from reidfw_core.run.directory import append_to_log
 
     console = screen(record=True)
@@ -158,6 +158,12 @@ def show_result(result: RunResult, command: str) -> None:
                 scores,
             )
         )
+    for board in board_tables(result):
+        console.print()
+        columns = ("quantity", "unit", "measured ", "modelled ", "published ")
+        console.print(table(escape(board.title), columns, board.rows))
+        for origin in board.origins:
+            console.print(f"[dim]{escape(origin)}[/]", soft_wrap=True)
     console.print()
     console.print(table(f"Files in {escape(shown_path(result.run_dir))}", ("file", "what it is"), file_rows(result)))
     console.print()

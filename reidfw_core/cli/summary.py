@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reidfw_core.artifacts import PredictionReport, RetrievalReport, TrainedModel
-from reidfw_core.types import DeploymentReport
+from reidfw_core.report.formatting import decimal, spread
+from reidfw_core.types import BenchmarkReport, DeploymentReport
 
 if TYPE_CHECKING:
     from reidfw_core.run.runner import RunResult
+
+
+class BoardTable(NamedTuple):
+    """What a model costs on a board.
+
+    Attributes:
+        title: headline.
+        rows: quantity, unit, measured, modelled, published.
+        origins: where each column comes from, one line a column.
+    """
+
+    title: str
+    rows: Sequence[Sequence[str]]
+    origins: Sequence[str]
 
 
 def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
@@ -37,6 +52,28 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
             )
         )
     return rows
+
+
+def board_tables(result: RunResult) -> Sequence[BoardTable]:
+    """A table for each benchmark."""
+    tables = []
+    for step in result.steps:
+        report = step.result
+        if isinstance(report, BenchmarkReport) and step.planned.component is not None and step.model is not None:
+            rows = [
+                (
+                    one.name,
+                    one.unit,
+                    decimal(one.measured),
+                    spread(*(one.modelled or (None, None))),
+                    decimal(one.published),
+                )
+                for one in report.table
+            ]
+            tool = f" ({report.tool})" if report.tool else ""
+            title = f"{step.model.name} on {step.planned.component.name}{tool}"
+            tables.append(BoardTable(title, rows, tuple(f"{name}: {text}" for name, text in report.origins.items())))
+    return tables
 
 
 def prediction_rows(result: RunResult) -> Sequence[Sequence[str]]:
@@ -77,6 +114,7 @@ _FILES = (
     ("*_layer_errors.png", "quantization error layer by layer"),
     ("training_curves.png", "training curves"),
     ("predictions", "a sheet for each query, and tables"),
+    ("stm32ai_files/*_report.txt", "what the model costs on the board, layer by layer"),
     ("generated/C_header/*.h", "the application's header"),
     ("generated/logs", "the output of each program of the deployment"),
     ("stm32ai_main.log", "the log"),

@@ -49,7 +49,7 @@ IMAGE_GROUPS: frozenset[Group] = frozenset({"training", "evaluation", "quantizat
 ALWAYS_CHECKED = frozenset({"general", "model", "dataset", "preprocessing", "mlflow", "hydra", "listeners"})
 """Sections that are checked in every mode, when present."""
 
-WITH_DEFAULTS = frozenset({"general", "dataset", "evaluation", "prediction", "app", "mlflow", "hydra"})
+WITH_DEFAULTS = frozenset({"general", "dataset", "evaluation", "prediction", "tools", "app", "mlflow", "hydra"})
 """Sections that have their defaults where they are absent or empty, unless they are required."""
 
 IGNORED_SECTIONS = frozenset({"quantization_parameters", "quantization_extra_options", "mixed_quantization_algo"})
@@ -83,7 +83,7 @@ SECTIONS: dict[str, SectionUse] = {
     "quantization": _use("quantization"),
     "evaluation": _use("evaluation", required=False),
     "prediction": _use("prediction", required=False),
-    "tools": _use("benchmarking", "deployment"),
+    "tools": _use("benchmarking", "deployment", required=False),
     "benchmarking": _use("benchmarking"),
     "deployment": _use("deployment"),
     "app": _use("deployment", required=False),

@@ -51,10 +51,15 @@ def compact(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """A confidence interval in percent, empty where one of its ends is missing."""
+    """A range, for example a confidence interval in percent; empty where one of its ends is missing."""
     if low is None or high is None:
         return ""
     return f"{decimal(low)} to {decimal(high)}"
+
+
+def spread(low: float | None, high: float | None) -> str:
+    """A range, or one number where both ends are the same."""
+    return decimal(low) if low == high else interval(low, high)
 
 
 def duration(seconds: float | None) -> str:
@@ -111,6 +116,21 @@ def plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {plain(part)}" for key, part in value.items()) + "}"
     return str(value)
+
+
+def plain_facts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values that read well in one line: texts, numbers, and lists of texts; nested tables are left out."""
+    facts = []
+    for name, value in details.items():
+        listed = isinstance(value, (list, tuple))
+        if (
+            isinstance(value, Mapping)
+            or (listed and not all(isinstance(one, str) for one in value))
+            or value in ([], ())
+        ):
+            continue
+        facts.append((name.replace("_", " "), "; ".join(value) if listed else plain(value)))
+    return facts
 
 
 def chosen_options(options: Mapping[str, Any]) -> str:

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidfw_core.files import write_text
-from reidfw_core.report.formatting import compact, decimal, flattened, interval, kibibytes, number_format, plain, whole
+from reidfw_core.report.formatting import (
+    compact,
+    decimal,
+    flattened,
+    interval,
+    kibibytes,
+    number_format,
+    plain,
+    spread,
+    whole,
+)
 from reidfw_core.report.pictures import Picture, load_pictures
 from reidfw_core.report.rendering import render
 from reidfw_core.report.summary import (
@@ -196,6 +206,17 @@ def _board_tiles(benchmark: BenchmarkSummary) -> list[Tile]:
         tiles.append(
             Tile(label=f"Inference, {benchmark.board}", value=decimal(benchmark.inference_ms), unit="ms", note="")
         )
+    else:
+        tiles += [
+            Tile(
+                label=f"{quantity.name}, {benchmark.board}",
+                value=spread(quantity.modelled_low, quantity.modelled_high),
+                unit="ms",
+                note=", ".join(["modelled", *([origin] if (origin := benchmark.origins.get("modelled")) else [])]),
+            )
+            for quantity in benchmark.quantities
+            if quantity.unit == "ms" and quantity.modelled_low is not None
+        ]
     return tiles
 
 

@@ -35,5 +35,10 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         plain=formatting.plain,
         chosen_options=formatting.chosen_options,
     )
-    environment.globals.update(interval=formatting.interval, nothing=formatting.NOTHING)
+    environment.globals.update(
+        interval=formatting.interval,
+        spread=formatting.spread,
+        plain_facts=formatting.plain_facts,
+        nothing=formatting.NOTHING,
+    )
     return environment.get_template(template).render(values)

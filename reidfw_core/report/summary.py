@@ -209,6 +209,28 @@ class TrainingSummary(Part):
     """One value an epoch for each metric."""
 
 
+class QuantitySummary(Part):
+    """One quantity of a model on a board, the columns kept apart by where a number comes from."""
+
+    name: str
+    unit: str
+    measured: float | None
+    modelled_low: float | None
+    modelled_high: float | None
+    """The range that follows from assumptions."""
+    published: float | None
+    """Somebody else's figure for such a model on this board."""
+
+
+class LayerCostSummary(Part):
+    """What one layer costs on a board."""
+
+    name: str
+    operator: str
+    macs: int
+    instructions: int
+
+
 class BenchmarkSummary(Part):
     """What a model costs on a board; null where this way of measuring does not tell."""
 
@@ -223,6 +245,10 @@ class BenchmarkSummary(Part):
     total_flash_kib: float | None
     board_ram_kib: float | None
     board_flash_kib: float | None
+    quantities: list[QuantitySummary] = Field(default_factory=list)
+    origins: dict[str, str] = Field(default_factory=dict)
+    """Where the numbers of a column (measured, modelled, published) come from."""
+    layers: list[LayerCostSummary] = Field(default_factory=list)
     details: dict[str, Any]
 
 

@@ -23,7 +23,7 @@ from reidfw_core.files import file_digest
 from reidfw_core.metrics import ThresholdScores, rank_resolution
 from reidfw_core.report import summary as parts
 from reidfw_core.run.directory import environment, jsonable
-from reidfw_core.types import BenchmarkReport, DeploymentReport, ModelFile, TargetInfo
+from reidfw_core.types import BenchmarkReport, BoardQuantity, DeploymentReport, ModelFile, TargetInfo
 
 if TYPE_CHECKING:
     from reidfw_core.config import Configuration
@@ -260,7 +260,25 @@ def _benchmark(step: StepResult, run_dir: Path, board: TargetInfo) -> parts.Benc
         total_flash_kib=report.total_flash_kib,
         board_ram_kib=board.ram_kib,
         board_flash_kib=board.flash_kib,
+        quantities=[_quantity(one) for one in report.table],
+        origins=dict(report.origins),
+        layers=[
+            parts.LayerCostSummary(name=one.name, operator=one.operator, macs=one.macs, instructions=one.instructions)
+            for one in report.layers
+        ],
         details=jsonable(report.details),
+    )
+
+
+def _quantity(quantity: BoardQuantity) -> parts.QuantitySummary:
+    low, high = quantity.modelled or (None, None)
+    return parts.QuantitySummary(
+        name=quantity.name,
+        unit=quantity.unit,
+        measured=quantity.measured,
+        modelled_low=low,
+        modelled_high=high,
+        published=quantity.published,
     )
 
 

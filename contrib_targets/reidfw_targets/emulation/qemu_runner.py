@@ -9,14 +9,21 @@ A program may open any file of this computer through semihosting; only programs 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from reidfw_core.api import ToolFailed, ToolNotFound
+from reidfw_core.api import ToolNotFound
 from reidfw_targets.emulation.firmware import Firmware
-from reidfw_targets.emulation.runs import TIME_LIMIT_S, FirmwareFault, FirmwareRun, input_file, read_run
+from reidfw_targets.emulation.runs import (
+    TIME_LIMIT_S,
+    FirmwareFault,
+    FirmwareRun,
+    emulator_failed,
+    read_run,
+    run_emulator,
+    run_folder,
+)
 from reidfw_targets.emulation.toolchain import run_tool
 
 _PROGRAM = "qemu-system-arm"
@@ -57,21 +64,13 @@ def run_in_qemu(firmware: Firmware, images: np.ndarray, *, time_limit_s: float =
     machine = firmware.core.qemu
     argv = [path, "-machine", machine.name, "-nographic", "-monitor", "none", "-serial", "none"]
     argv += ["-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", str(firmware.path)]
-    with tempfile.TemporaryDirectory(prefix="reidfw-qemu-") as name:
-        folder = Path(name)
-        (folder / "input.bin").write_bytes(input_file(images))
-        try:
-            done = run_tool(argv, folder, time_limit_s)
-        except ToolFailed as cause:
-            raise FirmwareFault(
-                f"The program for {firmware.board.name} did not end within {time_limit_s:g} s of QEMU"
-            ) from cause
+    with run_folder(images) as folder:
+        done = run_emulator(firmware, "QEMU", argv, folder, time_limit_s)
         result = folder / "result.bin"
         if done.returncode and not (result.is_file() and result.stat().st_size):
-            lines = "\n".join(done.stderr.strip().splitlines()[:4])
-            raise ToolFailed(f"QEMU ended with status {done.returncode}: {lines}", argv=argv, code=done.returncode)
+            raise emulator_failed("QEMU", argv, done)
         if done.returncode < 0 or "Lockup" in done.stderr:
             raise FirmwareFault(
                 f"The program for {firmware.board.name} faulted inside a fault, as a stack that is too small makes it"
             )
-        return read_run(firmware, "qemu", label, result, instructions_a_tick=machine.instructions_a_tick)
+        return read_run(firmware, "QEMU", label, result, instructions_a_tick=machine.instructions_a_tick)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 HEADER = struct.Struct("<IIIIQ")
 """Kind, two numbers, length of the payload in bytes, clock."""
 
-TRACE, START, EMBEDDING, STACK, FAULT = 1, 2, 3, 4, 5
+TRACE, START, EMBEDDING, STACK, FAULT, STEP = 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from reidfw_core.api import ReidfwError
+from reidfw_core.api import ReidfwError, ToolFailed
 from reidfw_targets.emulation import records
 from reidfw_targets.emulation.firmware import Firmware
+from reidfw_targets.emulation.toolchain import run_tool
 
-Emulator = Literal["unicorn", "qemu"]
+Emulator = Literal["unicorn", "QEMU"]
 
 TIME_LIMIT_S = 600.0
 """How long a run may take unless said otherwise, in seconds of this computer."""
@@ -33,13 +37,11 @@ class TraceRow:
         tensor: the number that the generated code gives the tensor.
         row: which row of it, from the top.
         data: its bytes.
-        instructions: instructions of the model since the row that was finished before; the price of this one.
     """
 
     tensor: int
     row: int
     data: bytes
-    instructions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class FirmwareRun:
         instructions: of the last image, without those of start-up and harness. QEMU counts in steps of one tick.
         by_function: instructions of the last image by function; empty where the emulator does not tell.
         stack_bytes: the most stack in use at any time, from painted memory.
+        by_operator: instructions of the last image by number of the operator, from step to step; empty for a program
+            without trace.
         trace: rows of tensors, in the order in which they were made; empty for a program without trace.
     """
 
@@ -62,15 +66,58 @@ class FirmwareRun:
     instructions: int
     stack_bytes: int
     by_function: Mapping[str, int] = field(default_factory=dict)
+    by_operator: Mapping[int, int] = field(default_factory=dict)
     trace: tuple[TraceRow, ...] = ()
 
-    @property
-    def by_tensor(self) -> dict[int, int]:
-        """Instructions of the last image by tensor, from the trace."""
-        total: dict[int, int] = {}
-        for row in self.trace:
-            total[row.tensor] = total.get(row.tensor, 0) + row.instructions
-        return total
+    def tensors(self) -> dict[int, np.ndarray]:
+        """The traced tensors by their number: int8 (rows, bytes of a row).
+
+        Raises:
+            FirmwareFault: a row is missing.
+        """
+        rows: dict[int, dict[int, bytes]] = {}
+        for one in self.trace:
+            rows.setdefault(one.tensor, {})[one.row] = one.data
+        found = {}
+        for tensor, made in rows.items():
+            missing = set(range(max(made) + 1)) - set(made)
+            if missing:
+                raise FirmwareFault(f"The program never made row {min(missing)} of tensor {tensor}")
+            found[tensor] = np.frombuffer(b"".join(made[row] for row in range(len(made))), np.int8).reshape(
+                len(made), -1
+            )
+        return found
+
+
+@contextmanager
+def run_folder(images: np.ndarray) -> Iterator[Path]:
+    """A temporary folder that holds ``input.bin``; see :func:`input_file`."""
+    with tempfile.TemporaryDirectory(prefix="reidfw-emulation-") as name:
+        folder = Path(name)
+        (folder / "input.bin").write_bytes(input_file(images))
+        yield folder
+
+
+def run_emulator(
+    firmware: Firmware, emulator: Emulator, argv: Sequence[str], folder: Path, time_limit_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Runs an emulator in a folder.
+
+    Raises:
+        FirmwareFault: the program did not end in time.
+    """
+    try:
+        return run_tool(argv, folder, time_limit_s)
+    except ToolFailed as cause:
+        raise FirmwareFault(
+            f"The program for {firmware.board.name} did not end within {time_limit_s:g} s of {emulator}"
+        ) from cause
+
+
+def emulator_failed(emulator: Emulator, argv: Sequence[str], done: subprocess.CompletedProcess[str]) -> ToolFailed:
+    """The error that an emulator itself failed, with its last words."""
+    lines = "\n".join(done.stderr.strip().splitlines()[-4:])
+    return ToolFailed(f"{emulator} ended with status {done.returncode}: {lines}", argv=argv, code=done.returncode)
 
 
 def input_file(images: np.ndarray) -> bytes:
@@ -111,15 +158,18 @@ def read_run(
     """
     embeddings: list[bytes] = []
     trace: list[TraceRow] = []
+    by_operator: dict[int, float] = {}
     clock, stack, before = 0, None, 0
     for record in records.read_records(result.read_bytes() if result.is_file() else b""):
         if record.kind == records.FAULT:
             raise FirmwareFault(_fault_message(firmware, record))
         if record.kind == records.START:
-            trace, before = [], 0
+            trace, by_operator, before = [], {}, 0
         elif record.kind == records.TRACE:
-            price = round((record.clock - before) * instructions_a_tick)
-            trace.append(TraceRow(tensor=record.a, row=record.b, data=record.payload, instructions=price))
+            trace.append(TraceRow(tensor=record.a, row=record.b, data=record.payload))
+        elif record.kind == records.STEP:
+            price = (record.clock - before) * instructions_a_tick
+            by_operator[record.a] = by_operator.get(record.a, 0.0) + price
             before = record.clock
         elif record.kind == records.EMBEDDING:
             if record.b:
@@ -137,6 +187,7 @@ def read_run(
         instructions=round(clock * instructions_a_tick),
         stack_bytes=stack,
         by_function=dict(by_function or {}),
+        by_operator={number: round(price) for number, price in by_operator.items()},
         trace=tuple(trace),
     )
 
@@ -171,6 +222,6 @@ def code_ranges(firmware: Firmware) -> tuple[tuple[int, int], Sequence[tuple[int
     harness = [
         (symbol.address, symbol.address + symbol.size_bytes)
         for symbol in functions
-        if symbol.of_harness or symbol.name == "model_trace"
+        if symbol.of_harness or symbol.name.startswith("model_trace")
     ]
     return (begin, end + (end & 1)), harness

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,11 +84,18 @@ def find_compiler() -> Compiler:
 
 
 def find_host_compiler() -> Compiler:
-    """The compiler for this computer: ``cc``, ``gcc`` or ``clang`` on the PATH, else the Python package ``ziglang``.
+    """The compiler for this computer: ``$CC``, else ``cc``, ``gcc`` or ``clang`` on the PATH, else ``ziglang``.
 
     Raises:
-        ToolNotFound: there is none; says what to install.
+        ToolNotFound: there is none, or ``$CC`` names one that is not there; says what to do.
     """
+    if named := shlex.split(os.environ.get("CC", "")):
+        if shutil.which(named[0]) is None:
+            raise ToolNotFound(
+                f"The environment variable CC names '{named[0]}', which is not there",
+                hint="Correct CC, or unset it.",
+            )
+        return Compiler(kind="gcc", command=tuple(named), version=_version((*named, "-dumpversion")))
     for name in _HOST_COMPILERS:
         if path := shutil.which(name):
             return Compiler(kind="gcc", command=(path,), version=_version((path, "-dumpversion")))

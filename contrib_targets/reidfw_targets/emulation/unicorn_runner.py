@@ -9,25 +9,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from reidfw_core.api import DataError, ToolFailed, ToolNotFound
+from reidfw_core.api import DataError, ToolNotFound
 from reidfw_targets.emulation.firmware import Firmware
 from reidfw_targets.emulation.runs import (
     TIME_LIMIT_S,
     FirmwareFault,
     FirmwareRun,
     code_ranges,
-    input_file,
+    emulator_failed,
     memory_in_words,
     place_of,
     read_run,
+    run_emulator,
+    run_folder,
 )
-from reidfw_targets.emulation.toolchain import find_host_compiler, run_tool
+from reidfw_targets.emulation.toolchain import find_host_compiler
 
 _HERE = Path(__file__).parent
 
@@ -61,9 +62,7 @@ def run_in_unicorn(firmware: Firmware, images: np.ndarray, *, time_limit_s: floa
         ToolFailed: unicorn itself failed.
     """
     label = require_unicorn()
-    with tempfile.TemporaryDirectory(prefix="reidfw-unicorn-") as name:
-        folder = Path(name)
-        (folder / "input.bin").write_bytes(input_file(images))
+    with run_folder(images) as folder:
         outcome = emulate(firmware, folder, time_limit_s=time_limit_s)
         if outcome["code"]:
             raise FirmwareFault(f"The program for {firmware.board.name} ended with status {outcome['code']}")
@@ -93,16 +92,10 @@ def emulate(
     job = _job(firmware, folder, cycle_counter)
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     argv = [sys.executable, str(_HERE / "unicorn_worker.py"), str(folder / "job.json")]
-    try:
-        done = run_tool(argv, folder, time_limit_s)
-    except ToolFailed as cause:
-        raise FirmwareFault(
-            f"The program for {firmware.board.name} did not end within {time_limit_s:g} s of emulation"
-        ) from cause
+    done = run_emulator(firmware, "unicorn", argv, folder, time_limit_s)
     result = folder / "outcome.json"
     if not result.is_file():
-        lines = "\n".join(done.stderr.strip().splitlines()[-4:])
-        raise ToolFailed(f"unicorn ended with status {done.returncode}: {lines}", argv=argv, code=done.returncode)
+        raise emulator_failed("unicorn", argv, done)
     outcome: dict[str, object] = json.loads(result.read_text(encoding="utf-8"))
     if outcome["status"] == "fault":
         raise FirmwareFault(_fault_message(firmware, outcome))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidfw_core.api import DataError, DoesNotFit
+from reidfw_core.api import DataError, DoesNotFit, ToolFailed
 from reidfw_targets.portable_c.emitter import Generated, write_program
 from reidfw_targets.portable_c.host import HostProgram
 from reidfw_targets.portable_c.network import Network
@@ -18,7 +19,7 @@ from reidfw_targets.portable_c.planner import InputMode, Plan, plan_memory
 from reidfw_targets.portable_c.recomputation import plan_within
 
 if TYPE_CHECKING:
-    from reidfw_targets.portable_c._tflite.reference import Reference
+    from reidfw_targets.portable_c._tflite.reference import Reference, TensorDifference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,15 @@ class Check:
     images: int
     tensors: int
     different: tuple[str, ...]
+
+    def require_equal(self, what: str) -> None:
+        """Raises ToolFailed where something differs; the message begins with what computed."""
+        if self.different:
+            raise ToolFailed(
+                f"{what} computes other numbers than LiteRT's reference kernels: {'; '.join(self.different[:3])}",
+                argv=["portable_c"],
+                code=None,
+            )
 
 
 def planned(
@@ -138,35 +148,42 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
         generated = write_program(compiled.plan, PACKINGS["plain"], compiled.content, folder)
     program = HostProgram(generated, compiled.network, workdir, trace=True)
     reference = Reference(compiled.content)
-    rows = _compared_rows(compiled.network)
     different = []
     for number, image in enumerate(random_images(compiled.network, num_images)):
         program.run(image)
         reference.run(_as_given(reference, compiled.network, image))
-        different += [
-            f"image {number}, {one.name}: {one.elements} of {one.total} elements, by up to {one.largest}"
-            for one in reference.differences(
-                {index: values[: rows[index]] for index, values in program.tensors().items()}
-            )
-        ]
+        found = reference.differences(_compared(compiled.network, program.tensors()))
+        different += [f"image {number}, {_in_words(one)}" for one in found]
     return Check(images=num_images, tensors=len(program.tensors()), different=tuple(different))
 
 
-def _compared_rows(network: Network) -> dict[int, int]:
-    """How many rows of each of the file's tensors the code makes in any case; those behind them nobody reads."""
+def _compared(network: Network, tensors: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The rows of each of the file's tensors that the code makes in any case; those behind them nobody reads."""
     rows: dict[int, int] = {}
     for tensor, needed in zip(network.tensors, network.rows_needed, strict=True):
         if tensor.file_index is not None:
             rows[tensor.file_index] = max(rows.get(tensor.file_index, 0), tensor.file_row + needed)
-    return rows
+    return {index: values[: rows[index]] for index, values in tensors.items()}
 
 
-def reference_output(compiled: Compiled, image: np.ndarray) -> np.ndarray:
-    """What LiteRT's reference kernels make of an image in the model's integers: (D,) in the file's type."""
+def check_traced(compiled: Compiled, image: np.ndarray, tensors: Mapping[int, np.ndarray]) -> Check:
+    """Compares the tensors that a core made of one image with LiteRT's reference kernels.
+
+    Args:
+        compiled: the code.
+        image: (H, W, C) in the model's integers.
+        tensors: int8 (rows, bytes of a row) by number in the model file.
+    """
     from reidfw_targets.portable_c._tflite.reference import Reference
 
     reference = Reference(compiled.content)
-    return reference.run(_as_given(reference, compiled.network, image))
+    reference.run(_as_given(reference, compiled.network, image))
+    different = tuple(_in_words(one) for one in reference.differences(_compared(compiled.network, tensors)))
+    return Check(images=1, tensors=len(tensors), different=different)
+
+
+def _in_words(difference: TensorDifference) -> str:
+    return f"{difference.name}: {difference.elements} of {difference.total} elements, by up to {difference.largest}"
 
 
 def _as_given(reference: Reference, network: Network, image: np.ndarray) -> np.ndarray:

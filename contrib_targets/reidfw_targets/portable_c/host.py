@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import logging
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from reidfw_core.api import ToolFailed, ToolNotFound
+from reidfw_targets.emulation.toolchain import find_host_compiler
 from reidfw_targets.portable_c.emitter import Generated
 from reidfw_targets.portable_c.network import Network
-
-logger = logging.getLogger(__name__)
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 """Warnings that the generated code must not give."""
 
-_TIME_LIMIT_S = 300
 _TRACER = """
 #include <stdint.h>
 #include <string.h>
@@ -36,27 +27,8 @@ void model_trace(int tensor, int row, const void *data, int bytes)
         memcpy(places[tensor] + (size_t)row * (size_t)bytes, data, (size_t)bytes);
     }}
 }}
+void model_trace_step(int operator_number) {{ (void)operator_number; }}
 """
-
-
-def host_compiler() -> list[str]:
-    """The command of this computer's C compiler.
-
-    Raises:
-        ToolNotFound: there is none.
-    """
-    named = os.environ.get("CC", "").split()
-    if named and shutil.which(named[0]):
-        return named
-    for name in ("cc", "gcc", "clang"):
-        if shutil.which(name):
-            return [name]
-    if find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise ToolNotFound(
-        "There is no C compiler for this computer (looked for $CC, cc, gcc, clang and the package ziglang)",
-        hint="Run: pip install ziglang",
-    )
 
 
 def compile_shared(sources: Sequence[Path], output: Path, *options: str) -> None:
@@ -66,20 +38,8 @@ def compile_shared(sources: Sequence[Path], output: Path, *options: str) -> None
         ToolNotFound: there is no compiler.
         ToolFailed: it refuses the code.
     """
-    command = [*host_compiler(), *STRICT, "-O2", "-shared", "-fPIC", *options]
-    command += ["-o", str(output), *(str(source) for source in sources)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired as cause:
-        raise ToolFailed(f"{command[0]} did not end in {_TIME_LIMIT_S} s", argv=command, code=None) from cause
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise ToolFailed(
-            f"{command[0]} refuses the generated code: {lines[0] if lines else 'no message'}",
-            argv=command,
-            code=done.returncode,
-            hint="\n".join(lines[1:6]) or None,
-        )
+    arguments = [*STRICT, "-O2", "-shared", "-fPIC", *options, "-o", output, *sources]
+    find_host_compiler().compile(arguments, Path.cwd(), "the generated code")
 
 
 class HostProgram:

@@ -46,7 +46,7 @@ def latency(board: BoardFacts, instructions: int, calibration: Path | None = Non
         basis = f"calibrated on {board.name}, {len(ratios)} model{'s' if len(ratios) > 1 else ''}"
     elif board.main_core in _CYCLES_PER_INSTRUCTION:
         low, high = _CYCLES_PER_INSTRUCTION[board.main_core]
-        basis = f"modelled, not validated on hardware: {low:g} to {high:g} cycles an instruction, no memory stalls"
+        basis = f"not validated on hardware: {low:g} to {high:g} cycles an instruction, no memory stalls"
     else:
         return None
     milliseconds = instructions / (board.clock_mhz * 1000)

@@ -16,11 +16,11 @@ from reidfw_core.api import (
     ModelFormat,
     Target,
     TargetInfo,
-    ToolFailed,
     hookimpl,
 )
+from reidfw_targets.emulation.toolchain import find_host_compiler
 from reidfw_targets.images import checked_batch
-from reidfw_targets.portable_c.host import HostProgram, host_compiler
+from reidfw_targets.portable_c.host import HostProgram
 
 if TYPE_CHECKING:
     from reidfw_targets.portable_c.planner import InputMode
@@ -42,7 +42,7 @@ class PortableCTarget(Target):
     @hookimpl
     def probe_target(self, ability: str) -> str:  # noqa: ARG002 (the same for all)
         """Looks for a C compiler; see the hook's contract."""
-        return f"C compiler: {' '.join(host_compiler())}"
+        return f"C compiler: {find_host_compiler().label}"
 
     @hookimpl
     def compile_model(
@@ -80,13 +80,7 @@ class PortableCTarget(Target):
         if verify:
             with tempfile.TemporaryDirectory(prefix="reidfw_portable_c_") as folder:
                 check = check_on_host(compiled, Path(folder), verify)
-            if check.different:
-                raise ToolFailed(
-                    "The code computes other numbers than LiteRT's reference kernels: "
-                    + "; ".join(check.different[:3]),
-                    argv=["portable_c"],
-                    code=None,
-                )
+            check.require_equal("The code")
             details["checked"] = f"{check.tensors} tensors of {check.images} image(s) equal LiteRT's reference kernels"
         return DeploymentReport(
             next_steps=("compile all .c files of the folder into the firmware; main.c is an example",), details=details

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,25 +12,27 @@ from pydantic import Field
 from reidfw_core.api import (
     BenchmarkReport,
     ComponentParams,
+    DoesNotFit,
     ModelFile,
     ReidfwError,
     ToolFailed,
     ToolNotFound,
-    atomic_path,
 )
 from reidfw_targets.board_tools import BoardTool
-from reidfw_targets.emulation import FirmwareFault, FirmwareRun, build_firmware, run_firmware
-from reidfw_targets.emulation.cores import core_of
+from reidfw_targets.emulation import Firmware, FirmwareRun, build_firmware, run_firmware
+from reidfw_targets.emulation.cores import Machine, core_of
 from reidfw_targets.emulation.memory import STACK_BYTES
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
-from reidfw_targets.portable_c.compiling import Compiled, check_on_host, compile_to, random_images, reference_output
+from reidfw_targets.portable_c.compiling import Compiled, check_on_host, check_traced, compile_to, random_images
 from reidfw_targets.portable_c.latency import latency
+from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
+from reidfw_targets.published import figures_for
 
 logger = logging.getLogger(__name__)
 
-REPORT_NAME = "portable_c_report.json"
-TABLE_NAME = "portable_c_report.txt"
+MOST_DISAGREEMENT = 1e-3
+"""Two emulators agree where their instructions differ by no more than this share: QEMU counts in ticks."""
 
 _ROOM_FOR_STATE_KIB = 4.0
 
@@ -52,7 +52,13 @@ class PortableC(BoardTool):
         input: Literal["auto", "resident", "rows"] = Field(
             "auto", description="Image in RAM as a whole, or row by row; auto: as a whole where that fits"
         )
-        verify: int = Field(1, ge=0, le=64, description="Images whose every tensor is compared with LiteRT")
+        verify: int = Field(
+            1,
+            ge=0,
+            le=64,
+            description="Images whose every tensor is compared with LiteRT on this computer; the first one of them on "
+            "the board's core too",
+        )
         calibration: Path | None = Field(None, description="cycles.csv with the columns board, instructions, cycles")
 
     def find(self, board: BoardFacts) -> str:
@@ -61,135 +67,103 @@ class PortableC(BoardTool):
         try:
             return f"portable C on {core.name}, compiled by {find_compiler().label}"
         except ToolNotFound as missing:
-            return f"portable C on {core.name}, memory planned only: {missing.message}. {missing.hint or ''}".strip()
+            return f"portable C on {core.name}, memory planned only: {_words(missing)}"
 
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates, checks, builds, runs; writes ``portable_c_report.json`` and a table beside it."""
-        kernels = core_of(board).kernels
-        folder = workdir / "portable_c"
+        core = core_of(board)
         limit = board.arena.size_kib - STACK_BYTES / 1024 - _ROOM_FOR_STATE_KIB
         mode = None if self.params.input == "auto" else self.params.input
-        compiled = compile_to(model.path, folder, input_mode=mode, ram_limit_kib=limit, kernels=kernels)
-        plan, generated = compiled.plan, compiled.generated
-        measured: dict[str, Any] = {
-            "ram_arena_kib": _kib(plan.arena_bytes),
-            "image": "in the arena" if plan.input_mode == "resident" else "row by row, not in the arena",
-            "ram_state_kib": _kib(generated.state_bytes),
-            "flash_constants_kib": _kib(generated.constant_bytes),
-            "macs": plan.network.macs,
-        }
-        notes = list(plan.network.notes)
-        self._check(compiled, workdir, measured, notes)
-        modelled, run = self._run(board, compiled, workdir, measured, notes)
-        details = {
-            "board": board.name,
-            "kernels": generated.kernels,
-            "measured": measured,
-            "modelled": modelled,
-            "published": {},
-            "segments": [
-                {
-                    "first": plan.network.operators[one.first].layer,
-                    "last": plan.network.operators[one.last].layer,
-                    "live_kib": _kib(one.live_bytes),
-                }
-                for one in plan.segments
-            ],
-            "notes": notes,
-        }
-        _write(workdir, details)
-        return BenchmarkReport(
-            macs=plan.network.macs,
-            activations_ram_kib=_kib(plan.arena_bytes),
-            total_ram_kib=measured.get("ram_total_kib"),
-            weights_flash_kib=_kib(generated.constant_bytes),
-            total_flash_kib=measured.get("flash_total_kib"),
-            tool=f"portable_c ({run.label})" if run else "portable_c (planned, not run)",
-            details=details,
+        logger.info("Planning memory and writing C for %s", core.name)
+        compiled = compile_to(
+            model.path, workdir / "portable_c", input_mode=mode, ram_limit_kib=limit, kernels=core.kernels
         )
-
-    def _check(self, compiled: Compiled, workdir: Path, measured: dict[str, Any], notes: list[str]) -> None:
-        if not self.params.verify:
-            return
+        notes = list(compiled.network.notes)
+        on_host = None
+        if self.params.verify:
+            logger.info("Comparing every tensor with LiteRT's reference kernels on this computer")
+            try:
+                on_host = check_on_host(compiled, workdir, self.params.verify)
+                on_host.require_equal("The generated code, on this computer,")
+            except ToolNotFound as missing:
+                notes.append(f"not compared with LiteRT on this computer: {_words(missing)}")
+        firmware, on_core = None, None
         try:
-            check = check_on_host(compiled, workdir, self.params.verify)
+            logger.info("Building for %s", board.name)
+            firmware = build_firmware(board, compiled.generated.sources, workdir / "firmware", machine=core.machine)
+            on_core = self._run(firmware, compiled, workdir, notes)
         except ToolNotFound as missing:
-            notes.append(f"not compared with LiteRT: {missing.message}. {missing.hint or ''}".strip())
-            return
-        measured["tensors_compared"] = check.tensors
-        measured["images_compared"] = check.images
-        measured["tensors_equal"] = not check.different
-        if check.different:
-            raise ToolFailed(
-                "The generated code computes other numbers than LiteRT's reference kernels: "
-                + "; ".join(check.different[:3]),
-                argv=["portable_c"],
-                code=None,
-            )
+            what = "not built, memory from the plan" if firmware is None else "built, not run"
+            notes.append(f"{what}: {_words(missing)}")
+        shape = compiled.network.tensors[compiled.network.image].shape
+        findings = Findings(
+            board=board,
+            compiled=compiled,
+            firmware=firmware,
+            on_host=on_host,
+            on_core=on_core,
+            latency=None if on_core is None else latency(board, on_core.run.instructions, self.params.calibration),
+            published=figures_for(board.name, model.name, shape),
+            notes=tuple(notes),
+        )
+        write_files(findings, workdir)
+        return report_of(findings)
 
-    def _run(
-        self, board: BoardFacts, compiled: Compiled, workdir: Path, measured: dict[str, Any], notes: list[str]
-    ) -> tuple[dict[str, Any], FirmwareRun | None]:
-        """Builds for the board and runs one image; what is missing for that goes into the notes."""
-        network = compiled.network
-        try:
-            firmware = build_firmware(
-                board, compiled.generated.sources, workdir / "firmware", machine=core_of(board).machine
-            )
-        except ToolNotFound as missing:
-            notes.append(f"not built, memory from the plan: {missing.message}. {missing.hint or ''}".strip())
-            return {}, None
-        measured["flash_total_kib"] = round(firmware.use.flash_kib, 2)
-        measured["ram_variables_kib"] = round(firmware.use.ram_kib, 2)
-        measured["compiler"] = firmware.compiler
-        images = random_images(network, 1)
-        try:
-            run = run_firmware(firmware, images)
-        except FirmwareFault:
-            raise
-        except ReidfwError as missing:
-            notes.append(f"not run: {missing.message}. {missing.hint or ''}".strip())
-            return {}, None
-        expected = reference_output(compiled, images[0])
-        equal = expected.dtype.kind != "f" and bool(np.array_equal(run.embeddings[0].view(expected.dtype), expected))
-        if not equal and expected.dtype.kind != "f":
-            raise ToolFailed(
-                f"{run.label} computes another embedding than LiteRT's reference kernels",
-                argv=["portable_c"],
-                code=None,
-            )
-        if expected.dtype.kind != "f":  # a float output is the application's to make
-            measured["embedding_equal_on_core"] = equal
-        measured["instructions"] = run.instructions
-        measured["instructions_per_mac"] = round(run.instructions / network.macs, 3) if network.macs else None
-        measured["instructions_by_function"] = dict(run.by_function)
-        measured["stack_kib"] = _kib(run.stack_bytes)
-        measured["ram_total_kib"] = round(firmware.use.ram_kib + run.stack_bytes / 1024, 2)
-        measured["emulator"] = run.label
-        found = latency(board, run.instructions, self.params.calibration)
-        if found is None:
-            return {"inference_ms": None, "basis": "nothing is known of the cycles of this core"}, run
-        modelled = {
-            "inference_ms_low": round(found.low_ms, 1),
-            "inference_ms_high": round(found.high_ms, 1),
-            "basis": found.basis,
-        }
-        return modelled, run
+    def _run(self, firmware: Firmware, compiled: Compiled, workdir: Path, notes: list[str]) -> OnCore:
+        """Runs one image on the emulated core, traces every tensor of it, and asks a second emulator.
+
+        Raises:
+            ToolNotFound: the emulator is not installed.
+            FirmwareFault, ToolFailed: the program fails, or computes other numbers than LiteRT's reference kernels.
+        """
+        core, sources = firmware.core, compiled.generated.sources
+        images = random_images(compiled.network, 1)
+        logger.info("Running one image on the emulated %s", core.name)
+        run = run_firmware(firmware, images)
+        traced, check = None, None
+        if self.params.verify:
+            logger.info("Comparing every tensor on the emulated %s", core.name)
+            try:
+                tracing = build_firmware(
+                    firmware.board, sources, workdir / "firmware_traced", machine=core.machine, trace=True
+                )
+                traced = run_firmware(tracing, images)
+                check = check_traced(compiled, images[0], traced.tensors())
+                check.require_equal(f"The generated code, on the emulated {core.name},")
+                _require_same(run, traced, "without and with trace")
+            except DoesNotFit as full:
+                notes.append(f"tensors not compared on the core, as there is no room for the trace: {full.message}")
+        second = _second_opinion(firmware, compiled, images, workdir, notes) if core.machine == "board" else None
+        if second is not None:
+            _require_same(run, second, f"in {run.label} and {second.label}")
+            if abs(second.instructions - run.instructions) > MOST_DISAGREEMENT * run.instructions:
+                notes.append(
+                    f"the emulators disagree: {run.instructions} instructions in {run.label}, "
+                    f"{second.instructions} in {second.label}"
+                )
+        return OnCore(run=run, traced=traced, check=check, second=second)
 
 
-def _kib(count: int) -> float:
-    return round(count / 1024, 2)
+def _second_opinion(
+    firmware: Firmware, compiled: Compiled, images: np.ndarray, workdir: Path, notes: list[str]
+) -> FirmwareRun | None:
+    """The same image in QEMU; None, with a note, where it is not installed or its machine is too small."""
+    machine: Machine = "qemu"
+    logger.info("Asking QEMU for a second opinion")
+    try:
+        imitated = build_firmware(
+            firmware.board, compiled.generated.sources, workdir / "firmware_qemu", machine=machine
+        )
+        return run_firmware(imitated, images)
+    except (ToolNotFound, DoesNotFit) as missing:
+        notes.append(f"no second opinion: {_words(missing)}")
+        return None
 
 
-def _write(workdir: Path, details: Mapping[str, Any]) -> None:
-    with atomic_path(workdir / REPORT_NAME) as temporary:
-        temporary.write_text(json.dumps(details, indent=2) + "\n", encoding="utf-8")
-    lines = [f"{details['board']}, kernels {details['kernels']}", ""]
-    for column in ("measured", "modelled", "published"):
-        lines.append(column)
-        rows = {name: value for name, value in details[column].items() if not isinstance(value, Mapping)}
-        lines += [f"  {name:28} {value}" for name, value in rows.items()] or ["  nothing"]
-    lines += ["", *(f"note: {note}" for note in details["notes"])]
-    with atomic_path(workdir / TABLE_NAME) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    logger.info("Report: %s", workdir / REPORT_NAME)
+def _require_same(one: FirmwareRun, other: FirmwareRun, where: str) -> None:
+    if not np.array_equal(one.embeddings, other.embeddings):
+        raise ToolFailed(f"The program computes different embeddings {where}", argv=["portable_c"], code=None)
+
+
+def _words(missing: ReidfwError) -> str:
+    return f"{missing.message}. {missing.hint or ''}".strip()

@@ -69,6 +69,13 @@ void model_trace(int tensor, int row, const void *data, int bytes)
     reidfw_record(REIDFW_RECORD_TRACE, (uint32_t)tensor, (uint32_t)row, data, (uint32_t)bytes, before - reidfw_paused);
     reidfw_paused += reidfw_clock() - before;
 }
+
+void model_trace_step(int operator_number)
+{
+    const uint64_t before = reidfw_clock();
+    reidfw_record(REIDFW_RECORD_STEP, (uint32_t)operator_number, 0u, 0, 0u, before - reidfw_paused);
+    reidfw_paused += reidfw_clock() - before;
+}
 #endif
 
 #if !MODEL_INPUT_IS_RESIDENT

@@ -3,7 +3,7 @@
  * Macros that the build sets:
  *   REIDFW_CLOCK_SYSTICK     instructions are read from SysTick (QEMU, where a tick is a fixed number of them);
  *                            without it no clock is read (unicorn counts by itself)
- *   MODEL_TRACE              the model hands over each row of each tensor
+ *   MODEL_TRACE              the model hands over each row of each tensor, and tells each step
  */
 #ifndef REIDFW_HARNESS_H
 #define REIDFW_HARNESS_H
@@ -18,6 +18,7 @@
 #define REIDFW_RECORD_EMBEDDING 3u /* a: image, b: what the model returned; payload: its output */
 #define REIDFW_RECORD_STACK 4u     /* a: bytes of stack used */
 #define REIDFW_RECORD_FAULT 5u     /* a: program counter, b: fault address; payload: CFSR, HFSR */
+#define REIDFW_RECORD_STEP 6u      /* a: operator that has done one more step */
 
 #define REIDFW_EXIT_NO_INPUT 2u
 #define REIDFW_EXIT_NO_RESULT 3u

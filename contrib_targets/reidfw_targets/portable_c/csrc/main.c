@@ -24,7 +24,7 @@ static int look(uint32_t picture, reid_vector *vector)
     int result = model_run_rows(take_row, &number, embedding);
 
     if (result == MODEL_OK) {
-        reid_normalise(embedding, vector);
+        reid_prepare(embedding, vector);
     }
     return result;
 }

@@ -160,7 +160,6 @@ void pc_dsp_convolution_wide_row(const pc_call *call);
 void pc_dsp_depthwise_row(const pc_call *call);
 void pc_mve_convolution_row(const pc_call *call);
 void pc_mve_depthwise_row(const pc_call *call);
-
 void pc_dense_row(const pc_call *call);
 void pc_average_pool_row(const pc_call *call);
 void pc_max_pool_row(const pc_call *call);

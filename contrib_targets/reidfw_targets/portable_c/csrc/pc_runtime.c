@@ -69,6 +69,7 @@ static void run_step(const pc_network *network, const pc_memory *memory, uint32_
     if ((output->file_index != PC_NONE) && ((self->steps == output->height) || (memory->done[number] == self->steps))) {
         model_trace((int)output->file_index, (int)(output->file_row + row), call.output, (int)output->row_bytes);
     }
+    model_trace_step((int)number);
 #endif
 }
 

@@ -66,8 +66,10 @@ typedef struct {
 void pc_run(const pc_network *network, const pc_memory *memory);
 
 #ifdef MODEL_TRACE
-/* Called with each row when it is complete; supplied by whoever defines MODEL_TRACE. */
+/* Supplied by whoever defines MODEL_TRACE: called with each row when it is complete, */
 void model_trace(int tensor, int row, const void *data, int bytes);
+/* and with the number of the operator after each of its steps. */
+void model_trace_step(int operator_number);
 #endif
 
 #endif

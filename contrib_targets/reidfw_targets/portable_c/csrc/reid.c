@@ -24,37 +24,65 @@ static uint32_t square_root(uint64_t number)
     return (uint32_t)root;
 }
 
-void reid_normalise(const model_output_t *embedding, reid_vector *vector)
+static int32_t centred(model_output_t value)
 {
-    uint64_t squares = 0u;
-    int64_t length;
+    return (int32_t)value - MODEL_OUTPUT_ZERO_POINT;
+}
+
+static int64_t divided_rounded(int64_t number, int64_t divisor)
+{
+    int64_t half = divisor / 2;
+    return (number + ((number < 0) ? -half : half)) / divisor;
+}
+
+static int64_t limited(int64_t number, int64_t limit)
+{
+    int64_t raised = (number < -limit) ? -limit : number;
+    return (raised > limit) ? limit : raised;
+}
+
+void reid_prepare(const model_output_t *embedding, reid_vector *vector)
+{
+    uint32_t i;
+
+    vector->squares = 0u;
+    for (i = 0u; i < (uint32_t)MODEL_EMBEDDING_SIZE; i++) {
+        int32_t value = centred(embedding[i]);
+        vector->values[i] = embedding[i];
+        vector->squares += (uint64_t)((int64_t)value * value);
+    }
+}
+
+void reid_normalise(const reid_vector *vector, int16_t *unit)
+{
+    int64_t length = (int64_t)square_root(vector->squares << 16);  /* with 8 fraction bits */
     uint32_t i;
 
     for (i = 0u; i < (uint32_t)MODEL_EMBEDDING_SIZE; i++) {
-        int32_t value = (int32_t)embedding[i] - MODEL_OUTPUT_ZERO_POINT;
-        squares += (uint64_t)((int64_t)value * value);
-    }
-    length = (int64_t)square_root(squares << 16);  /* with 8 fraction bits */
-    for (i = 0u; i < (uint32_t)MODEL_EMBEDDING_SIZE; i++) {
-        int64_t value = (int64_t)embedding[i] - MODEL_OUTPUT_ZERO_POINT;
-        int64_t scaled = value * REID_ONE * 512;  /* twice as much, to round */
-        int64_t unit = (length == 0) ? 0 : ((scaled + ((scaled < 0) ? -length : length)) / (2 * length));
-        unit = (unit > REID_ONE) ? REID_ONE : unit;
-        vector->values[i] = (int16_t)((unit < -REID_ONE) ? -REID_ONE : unit);
+        int64_t scaled = (int64_t)centred(vector->values[i]) * INT16_MAX * 256;
+        unit[i] = (int16_t)((length == 0) ? 0 : limited(divided_rounded(scaled, length), INT16_MAX));
     }
 }
 
 int32_t reid_cosine(const reid_vector *a, const reid_vector *b)
 {
-    int64_t sum = 0;
+    uint64_t product = a->squares * b->squares;  /* of MODEL_EMBEDDING_SIZE < 65536 numbers of 9 bits: no overflow */
+    int64_t dot = 0;
+    int64_t length;
     uint32_t i;
 
-    for (i = 0u; i < (uint32_t)MODEL_EMBEDDING_SIZE; i++) {
-        sum += (int32_t)a->values[i] * b->values[i];
+    if (product == 0u) {
+        return 0;
     }
-    sum = sum / REID_ONE;
-    sum = (sum > REID_ONE) ? REID_ONE : sum;
-    return (int32_t)((sum < -REID_ONE) ? -REID_ONE : sum);
+    for (i = 0u; i < (uint32_t)MODEL_EMBEDDING_SIZE; i++) {
+        dot += (int64_t)centred(a->values[i]) * centred(b->values[i]);
+    }
+    while (product < ((uint64_t)1u << 60)) {  /* as many bits of the root as there are: |dot| <= length < 2^32 */
+        product <<= 2;
+        dot *= 2;
+    }
+    length = (int64_t)square_root(product);
+    return (int32_t)limited(divided_rounded(dot * REID_ONE, length), REID_ONE);
 }
 
 int reid_same(const reid_vector *a, const reid_vector *b, int32_t threshold)
@@ -72,7 +100,7 @@ void reid_gallery_init(reid_gallery *gallery, reid_vector *vectors, uint16_t *id
 
 int reid_enrol(reid_gallery *gallery, const reid_vector *vector, uint16_t identity)
 {
-    if (gallery->count >= gallery->capacity) {
+    if ((gallery->count >= gallery->capacity) || (identity == REID_UNKNOWN)) {
         return -1;
     }
     gallery->vectors[gallery->count] = *vector;
@@ -104,12 +132,12 @@ uint16_t reid_remove(reid_gallery *gallery, uint16_t identity)
 uint16_t reid_match(const reid_gallery *gallery, const reid_vector *vector, int32_t threshold, int32_t *similarity)
 {
     uint16_t found = REID_UNKNOWN;
-    int32_t best = -REID_ONE - 1;
+    int32_t best = -REID_ONE;
     uint16_t i;
 
     for (i = 0u; i < gallery->count; i++) {
         int32_t one = reid_cosine(&gallery->vectors[i], vector);
-        if (one > best) {
+        if ((i == 0u) || (one > best)) {
             best = one;
             found = gallery->identities[i];
         }

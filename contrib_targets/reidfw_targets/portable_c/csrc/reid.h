@@ -6,21 +6,27 @@
 
 #include "model.h"
 
-/* 1.0 as a number with 15 fraction bits; similarities lie in [-REID_ONE, REID_ONE]. */
-#define REID_ONE 32767
+/* 1.0 of a similarity, which has 30 fraction bits and lies in [-REID_ONE, REID_ONE]. */
+#define REID_ONE ((int32_t)1 << 30)
 
-/* A cosine distance d of reidfw's evaluation (..._reid_threshold.json) as the similarity 1 - d: 0.35 -> REID_THRESHOLD(0.35). */
-#define REID_THRESHOLD(distance) ((int32_t)((1.0 - (distance)) * REID_ONE))
+/* A cosine distance d of reidfw's evaluation (..._reid_threshold.json) as the similarity 1 - d: 0.35 ->
+ * REID_THRESHOLD(0.35). The threshold is the distance of a pair that counts as the same; the millionth keeps it so,
+ * as the evaluation computes with floats of 32 bits. */
+#define REID_THRESHOLD(distance) ((int32_t)((1.0 - (distance) - 1e-6) * REID_ONE))
 
-/* An embedding of length 1. */
+/* An embedding with its squared length, so that it need not be divided by its length to be compared. */
 typedef struct {
-    int16_t values[MODEL_EMBEDDING_SIZE];
+    model_output_t values[MODEL_EMBEDDING_SIZE];  /* as the model made them */
+    uint64_t squares;  /* sum of the squares of (value - MODEL_OUTPUT_ZERO_POINT) */
 } reid_vector;
 
-/* De-quantizes and L2-normalises; an embedding of zeros stays zero, and is like nothing. */
-void reid_normalise(const model_output_t *embedding, reid_vector *vector);
+/* Takes over what the model made. */
+void reid_prepare(const model_output_t *embedding, reid_vector *vector);
 
-/* Cosine similarity with 15 fraction bits. */
+/* L2-normalises: numbers of length 1 with 15 fraction bits, for programs that compute on. Zeros stay zero. */
+void reid_normalise(const reid_vector *vector, int16_t *unit);
+
+/* Cosine similarity, exact to the 30th fraction bit; an embedding of zeros is like nothing: 0. */
 int32_t reid_cosine(const reid_vector *a, const reid_vector *b);
 
 /* 1 where the similarity of both reaches the threshold, else 0. */
@@ -38,13 +44,14 @@ typedef struct {
 
 void reid_gallery_init(reid_gallery *gallery, reid_vector *vectors, uint16_t *identities, uint16_t capacity);
 
-/* Adds a vector. Returns 0, or -1 where the gallery is full. */
+/* Adds a vector. Returns 0, or -1 where the gallery is full or the identity is REID_UNKNOWN. */
 int reid_enrol(reid_gallery *gallery, const reid_vector *vector, uint16_t identity);
 
 /* Removes all vectors of an identity; returns how many. */
 uint16_t reid_remove(reid_gallery *gallery, uint16_t identity);
 
-/* The identity of the most similar vector, REID_UNKNOWN where none reaches the threshold. similarity may be NULL. */
+/* The identity of the most similar vector, REID_UNKNOWN where none reaches the threshold or the gallery is empty.
+ * similarity, which may be NULL, gets that of the most similar vector, -REID_ONE where the gallery is empty. */
 uint16_t reid_match(const reid_gallery *gallery, const reid_vector *vector, int32_t threshold, int32_t *similarity);
 
 #endif
