@@ -19,8 +19,7 @@ from reidfw_core.errors import ReidfwError
 
 if TYPE_CHECKING:
     from reidfw_core.plan.planner import Plan
-    from reidfw_core.run.runner import RunResult
-    from reidfw_core.types import CommandLine
+    from reidfw_core.run.runner import PlannedPrograms, RunResult
 
 
 MOST_PREDICTIONS = 30
@@ -109,12 +108,13 @@ def show_plan(plan: Plan) -> None:
         console.print(f"[yellow]Note:[/] {escape(note)}")
 
 
-def show_commands(steps: Sequence[tuple[str, Sequence[CommandLine]]]) -> None:
-    """Prints the programs that each step would start, each as one could type it."""
+def show_commands(steps: Sequence[PlannedPrograms]) -> None:
+    """Prints what each step would start or send, programs as one could type them."""
     console = screen()
-    for title, commands in steps:
-        console.print(f"\n[bold]{escape(title)}[/] would start, in this order:")
-        for number, command in enumerate(commands, start=1):
+    for step in steps:
+        how = f": {step.how}" if step.how else ""
+        console.print(f"\n[bold]{escape(step.title)}[/], {escape(step.target + how)}", soft_wrap=True)
+        for number, command in enumerate(step.commands, start=1):
             where = f" [dim](in {escape(str(command.cwd))})[/]" if command.cwd is not None else ""
             console.print(f"{number:>3}. {escape(command.title)}{where}", soft_wrap=True)
             console.print(f"     {escape(shlex.join(command.argv))}", soft_wrap=True, highlight=False)
@@ -124,7 +124,7 @@ def show_commands(steps: Sequence[tuple[str, Sequence[CommandLine]]]) -> None:
 
 def show_result(result: RunResult, command: str) -> None:
     """Prints what a run reached, where its files are, and what to try next."""
-    from reidfw_core.cli.summary import file_rows, next_steps, prediction_rows, score_rows
+    from reidfw_core.cli.summary import benchmark_rows, file_rows, next_steps, prediction_rows, score_rows
     from reidfw_core.run.directory import append_to_log
 
     console = screen(record=True)
@@ -158,6 +158,11 @@ def show_result(result: RunResult, command: str) -> None:
                 scores,
             )
         )
+    benchmarks = benchmark_rows(result)
+    if benchmarks:
+        heads = ("board", "RAM KiB ", "outside ", "flash KiB ", "outside ", "million MACs ", "ms ", "measured with")
+        console.print()
+        console.print(table("Boards", heads, [tuple(escape(cell) for cell in row) for row in benchmarks]))
     console.print()
     console.print(table(f"Files in {escape(shown_path(result.run_dir))}", ("file", "what it is"), file_rows(result)))
     console.print()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reidfw_core.artifacts import PredictionReport, RetrievalReport, TrainedModel
-from reidfw_core.types import DeploymentReport
+from reidfw_core.types import BenchmarkReport, DeploymentReport
 
 if TYPE_CHECKING:
     from reidfw_core.run.runner import RunResult
@@ -34,6 +34,33 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
                 else str(report.num_queries),
                 str(report.num_gallery),
                 f"{report.model.size_bytes / 1024:.0f}",
+            )
+        )
+    return rows
+
+
+def benchmark_rows(result: RunResult) -> Sequence[Sequence[str]]:
+    """One row for each benchmark: what the model takes, in total where that is known, and the time."""
+    rows = []
+    for step in result.steps:
+        report = step.result
+        if not isinstance(report, BenchmarkReport) or step.planned.component is None:
+            continue
+        totals = (report.total_ram_kib, report.total_flash_kib)
+        own = (report.activations_ram_kib, report.weights_flash_kib)
+        ram, flash = (part if total is None else total for part, total in zip(own, totals, strict=True))
+        outside = (report.external_ram_kib, report.external_flash_kib)
+        rows.append(
+            (
+                step.planned.component.name,
+                *(
+                    text
+                    for size, beside in zip((ram, flash), outside, strict=True)
+                    for text in (_number(size, 1, ",.1f"), _number(beside, 1, ",.1f"))
+                ),
+                _number(report.macs, 1e-6, ",.1f"),
+                _number(report.inference_ms, 1, ",.2f"),
+                report.tool or "-",
             )
         )
     return rows
@@ -78,6 +105,8 @@ _FILES = (
     ("training_curves.png", "training curves"),
     ("predictions", "a sheet for each query, and tables"),
     ("generated/C_header/*.h", "the application's header"),
+    ("stm32ai_files/*.log", "what the board's tools printed"),
+    ("stm32ai_files/*.json", "reports of the board's tools"),
     ("generated/logs", "the output of each program of the deployment"),
     ("stm32ai_main.log", "the log"),
     ("summary.json", "all numbers for programs"),

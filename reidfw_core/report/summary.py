@@ -221,8 +221,15 @@ class BenchmarkSummary(Part):
     total_ram_kib: float | None
     weights_flash_kib: float | None
     total_flash_kib: float | None
+    internal_ram_kib: float | None = None
+    external_ram_kib: float | None = None
+    internal_flash_kib: float | None = None
+    external_flash_kib: float | None = None
+    """The memory by where it lies; null where the tool does not tell."""
     board_ram_kib: float | None
     board_flash_kib: float | None
+    board_external_ram_kib: float | None = None
+    board_external_flash_kib: float | None = None
     details: dict[str, Any]
 
 

@@ -87,34 +87,54 @@ def open_bus(configuration: Configuration, listeners: Sequence[tuple[str, Compon
     return bus
 
 
-def planned_commands(
-    plan: Plan, configuration: Configuration, bus: HookBus
-) -> tuple[tuple[str, tuple[CommandLine, ...]], ...]:
-    """The programs that the steps of a plan would start, by the steps' titles; starts none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrograms:
+    """What a step would start.
+
+    Attributes:
+        title: the step's title.
+        target: what it works with, for example a board.
+        how: by what means, as the target tells it; None where it does not.
+        commands: command lines and requests in their order; empty where the target lists none.
+    """
+
+    title: str
+    target: str
+    how: str | None
+    commands: tuple[CommandLine, ...]
+
+
+def planned_commands(plan: Plan, configuration: Configuration, bus: HookBus) -> tuple[PlannedPrograms, ...]:
+    """The programs that the steps of a plan would start; starts none.
 
     Files that the run makes are named in angle brackets.
     """
     folder = Path("<run folder>")
     given = configuration.config.model.model_path
     known = {"open_runner": BOARD_FILES_DIR, "benchmark_model": BOARD_FILES_DIR, "deploy_model": GENERATED_DIR}
-    told: list[tuple[str, tuple[CommandLine, ...]]] = []
+    told: list[PlannedPrograms] = []
     for planned in plan.steps:
         component, hook = planned.component, planned.step.hook
         if component is None or hook not in known or planned.takes is None:
             continue
-        if not bus.supports(component.component, "list_commands"):
-            continue
-        made = any(earlier.gives is not None for earlier in plan.steps[: planned.number - 1])
-        path = folder / f"<model>.{planned.takes.container}" if made or given is None else Path(str(given)).expanduser()
-        commands = bus.ask(
-            component.component,
-            "list_commands",
-            ability=hook,
-            model=ModelFile(path=path, format=planned.takes, name=path.stem),
-            workdir=folder / known[hook],
-        )
-        if commands:
-            told.append((planned.step.title, tuple(commands)))
+        how, commands = None, ()
+        if bus.supports(component.component, "describe_abilities"):
+            how = bus.ask(component.component, "describe_abilities").get(hook)
+        if bus.supports(component.component, "list_commands"):
+            made = any(earlier.gives is not None for earlier in plan.steps[: planned.number - 1])
+            path = Path(str(given)).expanduser() if given is not None and not made else None
+            path = path or folder / f"<model>.{planned.takes.container}"
+            commands = bus.ask(
+                component.component,
+                "list_commands",
+                ability=hook,
+                model=ModelFile(path=path, format=planned.takes, name=path.stem),
+                workdir=folder / known[hook],
+            )
+        if how or commands:
+            told.append(
+                PlannedPrograms(title=planned.step.title, target=component.name, how=how, commands=tuple(commands))
+            )
     return tuple(told)
 
 
@@ -342,6 +362,7 @@ def _run_step(
     metrics = step.metrics_of(result)
     if metrics:
         params = {planned.component.kind.rstrip("s"): planned.component.name} if planned.component else {}
+        params |= step.labels_of(result)
         context.bus.tell("metrics_reported", step=planned.key, metrics=metrics, params=params)
     append_event(context.run_dir, "step_finished", step=planned.key, seconds=round(seconds, 3))
     context.bus.tell("step_finished", step=planned.key, seconds=seconds)

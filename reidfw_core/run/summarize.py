@@ -258,8 +258,14 @@ def _benchmark(step: StepResult, run_dir: Path, board: TargetInfo) -> parts.Benc
         total_ram_kib=report.total_ram_kib,
         weights_flash_kib=report.weights_flash_kib,
         total_flash_kib=report.total_flash_kib,
+        internal_ram_kib=report.internal_ram_kib,
+        external_ram_kib=report.external_ram_kib,
+        internal_flash_kib=report.internal_flash_kib,
+        external_flash_kib=report.external_flash_kib,
         board_ram_kib=board.ram_kib,
         board_flash_kib=board.flash_kib,
+        board_external_ram_kib=board.external_ram_kib,
+        board_external_flash_kib=board.external_flash_kib,
         details=jsonable(report.details),
     )
 
