@@ -1,14 +1,19 @@
 """Benchmarks from the command line, with a program and a server that behave as ST's do."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from reidfw_targets import boards
 from typer.testing import CliRunner
 
 from reidfw_core.cli.app import app
 
 from .cloud_server import PASSWORD, start_cloud
+from .vendor_deployment import Vendor
 from .vendor_tool import write_stedgeai
 
 
@@ -119,3 +124,71 @@ def test_a_network_that_cannot_fit_stops_the_chain_before_training(run, tmp_path
     assert "does not fit NUCLEO-F401RE: weights of 2,205.1 KiB" in " ".join(outcome.output.split())
     assert summary is None
     assert not (tmp_path / "out").exists()
+
+
+def weights_of(model) -> int:
+    from reidfw_targets.host import Host
+
+    return Host().estimate_memory(model).weights_bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("too_many", [0, 1])
+@pytest.mark.parametrize("mode", ["benchmarking", "deployment"])
+def test_a_file_is_compared_with_its_board_to_the_byte_before_anything_is_done(
+    run, tmp_path, monkeypatch, int8_file, mode, too_many
+):
+    room = replace(boards.Stm32h747iDisco.facts, flash_kib=(weights_of(int8_file) - too_many) / 1024, regions=())
+    monkeypatch.setattr(boards.Stm32h747iDisco, "facts", room)
+    vendor = Vendor(tmp_path / "vendor", board="STM32H747I-DISCO").write()
+    (tmp_path / "bench.yaml").write_text(
+        (tmp_path / "bench.yaml").read_text()
+        + "preprocessing: { resizing: { aspect_ratio: fit, interpolation: nearest }, color_mode: rgb }\n"
+        + "deployment:\n"
+        + f"  c_project_path: '{vendor.project}'\n"
+        + "  hardware_setup: { serie: STM32H7, board: STM32H747I-DISCO }\n"
+    )
+    outcome, summary = run(
+        f"operation_mode={mode}",
+        f"tools.stedgeai.path_to_stedgeai={vendor.stedgeai}",
+        f"+tools.path_to_cubeIDE={vendor.cube_ide}",
+    )
+    text = " ".join(outcome.output.split())
+    assert outcome.exit_code == (3 if too_many else 0), text
+    assert ("KiB are 1 byte more than the flash of the board" in text) == bool(too_many)
+    assert (summary is None) == bool(too_many)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flash_kib", [1, 1024])
+def test_a_chain_that_quantizes_counts_bytes(run, tmp_path, monkeypatch, keras_file, images, flash_kib):
+    room = replace(boards.Stm32h747iDisco.facts, flash_kib=flash_kib, regions=())
+    monkeypatch.setattr(boards.Stm32h747iDisco, "facts", room)
+    (tmp_path / "calibration").mkdir()
+    for number, image in enumerate(images):
+        pixels = ((image + 1) * 127.5).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / "calibration" / f"a_{number}.png")
+    write_stedgeai(tmp_path / "stedgeai")
+    (tmp_path / "bench.yaml").write_text(
+        (tmp_path / "bench.yaml").read_text()
+        + "dataset: { quantization_path: calibration }\n"
+        + "preprocessing:\n"
+        + "  rescaling: { scale: 1/127.5, offset: -1 }\n"
+        + "  resizing: { aspect_ratio: fit, interpolation: nearest }\n"
+        + "  color_mode: rgb\n"
+        + "quantization: { quantizer: TFlite_converter, quantization_type: PTQ }\n"
+    )
+    outcome, summary = run(
+        "operation_mode=chain_qb",
+        f"model.model_path={keras_file.path}",
+        f"tools.stedgeai.path_to_stedgeai={tmp_path / 'stedgeai'}",
+    )
+    text = " ".join(outcome.output.split())
+    if flash_kib == 1:
+        assert outcome.exit_code == 3, text
+        assert re.search(r"does not fit STM32H747I-DISCO: weights of 2\.\d KiB are [\d,]+ bytes more", text)
+        assert "estimated for int8 from the architecture" in text
+        assert not (tmp_path / "out").exists()
+    else:
+        assert outcome.exit_code == 0, text
+        assert summary["benchmarks"][0]["model"]["format"] == "tflite/int8"

@@ -34,6 +34,8 @@ def needed(weights: int, activations: int) -> MemoryEstimate:
         (OUTER_FLASH_ONLY, 2000 * KIB + 1, 1, "red"),
         (LINUX, 600 * KIB, 400 * KIB, "green"),
         (LINUX, 600 * KIB, 400 * KIB + 1, "red"),
+        (TargetInfo(), 1, 1, "amber"),  # nobody knows
+        (TargetInfo(ram_kib=1), 1, 1, "amber"),
     ],
 )
 def test_to_the_byte(info, weights, activations, verdict):
