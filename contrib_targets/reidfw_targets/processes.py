@@ -31,6 +31,9 @@ _TICK_S = 1.0
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 """What programs print to colour a terminal, some of them into files too."""
 
+_LONGEST = 400
+"""Characters of a line that an error shows."""
+
 _GRACE_S = 5.0
 """Seconds to wait for the output of a program that has ended, or was stopped."""
 
@@ -46,11 +49,6 @@ class Finished:
 
     argv: tuple[str, ...]
     output: str
-
-    @property
-    def last_lines(self) -> str:
-        """The end of what it printed."""
-        return tail(self.output.splitlines())
 
 
 def run_logged(
@@ -92,7 +90,7 @@ def run_logged(
         def read() -> None:
             assert process.stdout is not None
             for line in process.stdout:
-                text = _COLOURS.sub("", line.rstrip("\r\n"))
+                text = _readable(line.rstrip("\r\n"))
                 lines.append(text)
                 if not fault:
                     try:
@@ -146,13 +144,24 @@ def _wait(process: subprocess.Popen[str], timeout_s: float, on_tick: Callable[[i
 def tail(lines: Sequence[str], count: int = LAST_LINES) -> str:
     """The last lines that hold something, indented for an error message."""
     kept = deque((line for line in lines if line.strip()), maxlen=count)
-    return "\n".join(f"    {line}" for line in kept)
+    return "\n".join(f"    {line[:_LONGEST]}{'...' if len(line) > _LONGEST else ''}" for line in kept)
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """What a program printed last, as the end of a sentence on it."""
+    shown = tail(lines)
+    return f"Its last lines:\n{shown}" if shown else "It printed nothing."
+
+
+def _readable(line: str) -> str:
+    """A line without colours and without bytes that would upset a terminal."""
+    plain = _COLOURS.sub("", line)
+    return plain if plain.isprintable() else "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in plain)
 
 
 def _with_last(message: str, lines: Sequence[str], log: Path | None) -> str:
-    shown = tail(lines)
-    text = f"{message}. Its last lines:\n{shown}" if shown else f"{message}; it printed nothing"
-    return f"{text}\n  All of its output: {log}" if log is not None and shown else text
+    text = f"{message}. {last_words(lines)}"
+    return f"{text}\n  All of its output: {log}" if log is not None and tail(lines) else text
 
 
 def _name(command: Sequence[str]) -> str:

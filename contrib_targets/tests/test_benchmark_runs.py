@@ -90,7 +90,7 @@ def test_in_the_cloud(run, monkeypatch):
         (["benchmarking.tool=stedgai"], 2, "did you mean 'stedgeai'"),
         (["benchmarking.tool_options={timeout: 3}", "benchmarking.tool=stedgeai"], 2, "timeout"),
         (["tools.stedgeai.on_cloud=True"], 3, "needs an account"),
-        (["tools.stedgeai.path_to_stedgeai=hangs"], 3, "printed nothing"),
+        (["tools.stedgeai.path_to_stedgeai=hangs"], 3, "It printed nothing"),
         (["tools.stedgeai.path_to_stedgeai=fails"], 3, "no layer GELU"),
     ],
 )

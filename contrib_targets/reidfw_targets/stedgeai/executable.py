@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from reidfw_core.api import ToolFailed, ToolNotFound
-from reidfw_targets.processes import run_logged, tail
+from reidfw_targets.processes import last_words, run_logged
 
 INSTALLATION_VARIABLE = "STEDGEAI_CORE_DIR"
 """Environment variable that names the folder of an installation."""
@@ -187,15 +187,21 @@ def probe(executable: Path, found_by: str, timeout_s: float = PROBE_TIMEOUT_S) -
         ToolNotFound: it cannot be started.
         ToolFailed: it fails, does not answer in time, or tells no version.
     """
-    done = run_logged([executable, "--version"], timeout_s=timeout_s)
+    hint = (
+        f"It was found by {found_by}. Give the program stedgeai of ST Edge AI Core in tools.stedgeai.path_to_stedgeai."
+    )
+    try:
+        done = run_logged([executable, "--version"], timeout_s=timeout_s)
+    except ToolFailed as cause:
+        raise ToolFailed(cause.message, argv=cause.argv, code=cause.code, hint=hint) from cause
     version = Version.parse(done.output)
     if version is None:
-        printed = f"it printed:\n{tail(done.output.splitlines())}" if done.output.strip() else "it printed nothing"
         raise ToolFailed(
-            f"{executable} does not tell a version of ST Edge AI Core, so it is something else; {printed}",
+            f"{executable} does not tell a version of ST Edge AI Core, so it is something else. "
+            f"{last_words(done.output.splitlines())}",
             argv=done.argv,
             code=0,
-            hint=f"It was found by {found_by}. Give tools.stedgeai.path_to_stedgeai.",
+            hint=hint,
         )
     return StEdgeAiInstallation(
         executable=executable, version=version, found_by=found_by, warning=_mismatch(executable, version)

@@ -15,6 +15,7 @@ from reidfw_core.api import BenchmarkReport, CommandLine, ComponentParams, Model
 from reidfw_targets.board_tools import BoardTool
 from reidfw_targets.commands import Command, run_command
 from reidfw_targets.facts import BoardFacts
+from reidfw_targets.processes import last_words
 from reidfw_targets.stedgeai.command import benchmark_arguments, uses_neural_art, version_arguments
 from reidfw_targets.stedgeai.executable import RECENT, StEdgeAiInstallation, find_executable, probe
 from reidfw_targets.stedgeai.neural_art import write_settings
@@ -79,7 +80,7 @@ class StEdgeAi(BoardTool):
             cost = read_folder(workdir)
         except ReportError as cause:
             raise ToolFailed(
-                f"{installation.label} ended without error, but {cause}. Its last lines:\n{done.last_lines}",
+                f"{installation.label} ended without error, but {cause}. {last_words(done.output.splitlines())}",
                 argv=done.argv,
                 code=0,
             ) from cause

@@ -45,7 +45,7 @@ def test_to_the_byte(info, weights, activations, verdict):
 
 
 def test_a_byte_too_many_is_told():
-    assert "1 bytes more than the flash" in judge(BARE, needed(200 * KIB + 1, 0)).reasons[0]
+    assert "1 byte more than the flash" in judge(BARE, needed(200 * KIB + 1, 0)).reasons[0]
 
 
 def test_weights_stop_a_run_and_activations_do_not():
