@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from reidfw_targets import boards
+from reidfw_targets.cloud import session
+from reidfw_targets.cloud.tool import StEdgeAiCloud
 from typer.testing import CliRunner
 
 from reidfw_core.cli.app import app
 
-from .cloud_server import PASSWORD, start_cloud
+from .cloud_server import LOGIN_PAGE, PASSWORD, start_cloud
 from .vendor_deployment import Vendor
 from .vendor_tool import write_stedgeai
 
@@ -58,8 +60,9 @@ def test_with_a_local_tool(run, tmp_path):
     assert (tmp_path / "out/stm32ai_files/stedgeai.log").is_file()
 
 
-@pytest.mark.slow
-def test_in_the_cloud(run, monkeypatch):
+@pytest.fixture
+def cloud(monkeypatch):
+    """The cloud on this computer, with an account; nothing waits."""
     cloud, server = start_cloud()
     for name, value in {
         "BASE_URL_DEVCLOUD": cloud.address,
@@ -68,17 +71,77 @@ def test_in_the_cloud(run, monkeypatch):
         "stmai_password": PASSWORD,
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(session, "BACK_OFF_S", 0.001)
+    monkeypatch.setattr(StEdgeAiCloud, "poll_s", 0.01)
+    yield cloud
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+def test_in_the_cloud(run, cloud):
     outcome, summary = run(
         "tools.stedgeai.on_cloud=True", "tools.stedgeai.version=2.0", "benchmarking.tool_options={delete_model: true}"
     )
-    server.shutdown()
     assert outcome.exit_code == 0, outcome.output
     (found,) = summary["benchmarks"]
     assert found["inference_ms"] == 495.13
     assert found["tool"] == "ST Edge AI Core 2.0.1, developer cloud"
-    assert summary["metrics"]["inference_time ms"] == 495.13
+    metrics = summary["metrics"]
+    assert metrics["inference_time ms"] == 495.13
+    assert (metrics["Internal Flash usage"], metrics["External Flash usage"]) == (8.0, 12.0)
+    assert (metrics["Internal RAM usage"], metrics["External RAM usage"]) == (30.234, 9.766)
+    assert (found["board_external_ram_kib"], found["external_ram_kib"]) == (8192, 10000 / 1024)
     assert cloud.files == {}
     assert PASSWORD not in outcome.output
+    assert "HTTP Request" not in outcome.output + outcome.stderr
+
+
+MODELS, START = "/api/file/files/models", "/api/benchmark/benchmark/stm32h747i-disco"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"failures": {MODELS: [401, 401]}}, "answered with status 401"),
+        ({"failures": {MODELS: [500] * 9}}, "answered with status 500"),
+        ({"failures": {START: [502]}}, "answered with status 502"),
+        ({"failures": {MODELS: ["cut"]}}, "The connection to 127.0.0.1 failed"),
+        ({"states": [{"state": "in_queue"}]}, "was given up: it has been in the queue"),
+        ({"states": [{"state": "error", "message": "E103"}]}, "failed in the developer cloud: E103"),
+        ({"states": [{"status": "done"}]}, "has no 'state'"),
+        ({"states": [{"state": "done", "benchmark": {"info": {}}}]}, "do not tell activations"),
+        ({"login_page": "<p>new</p>"}, "holds no log-in form"),
+        ({"login_page": LOGIN_PAGE.replace("LT-42", "old")}, "refused the log-in of me"),
+        ({"boards": {}}, "has no STM32H747I-DISCO"),
+        ({"versions": "maintenance"}, "something that is no JSON"),
+    ],
+)
+def test_a_fault_of_the_cloud_ends_the_run_with_its_cause_and_no_result(run, tmp_path, cloud, fault, message):
+    for name, value in fault.items():
+        setattr(cloud, name, value)
+    outcome, summary = run("tools.stedgeai.on_cloud=True", "benchmarking.tool_options={timeout_s: 0.2}")
+    assert outcome.exit_code == 3, outcome.output
+    assert message in " ".join((outcome.output + outcome.stderr).split())
+    assert summary is None or summary["benchmarks"] == []
+    assert not (tmp_path / "out/reidfw/01-benchmark.json").exists()
+    assert len(cloud.passwords) <= 1
+
+
+@pytest.mark.slow
+def test_a_dry_run_names_the_tool_and_what_it_would_do(run, tmp_path, cloud):
+    program = write_stedgeai(tmp_path / "2.0/Utilities/linux/stedgeai")
+    outcome, _ = run("--dry-run", f"tools.stedgeai.path_to_stedgeai={tmp_path / '2.0'}")
+    text = " ".join(outcome.stdout.split())
+    assert "Benchmarking, STM32H747I-DISCO: stedgeai (stedgeai found by tools.stedgeai.path_to_stedgeai)" in text
+    assert f"{program} generate --target stm32h7 -m osnet_a025_int8.tflite" in text
+    outcome, _ = run("--dry-run", "tools.stedgeai.on_cloud=True")
+    assert "Benchmarking, STM32H747I-DISCO: stedgeai_cloud (tools.stedgeai.on_cloud: True)" in outcome.stdout
+    assert f"POST {cloud.address}{START}" in outcome.stdout
+    assert cloud.seen == []
+    assert not (tmp_path / "out").exists()
+    assert not (program.parent / "calls.json").exists()
 
 
 @pytest.mark.slow
