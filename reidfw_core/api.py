@@ -51,9 +51,11 @@ from reidfw_core.types import (
     ModelFile,
     ModelFormat,
     PixelRange,
+    Progress,
     Role,
     Samples,
     TargetInfo,
+    no_progress,
 )
 
 __all__ = [
@@ -85,6 +87,7 @@ __all__ = [
     "ModelFormat",
     "PixelRange",
     "Problem",
+    "Progress",
     "Quantizer",
     "ReidfwError",
     "Role",
@@ -102,6 +105,7 @@ __all__ = [
     "load_function",
     "native_stderr_to_log",
     "nearest_match",
+    "no_progress",
     "prints_to_log",
     "variant",
 ]

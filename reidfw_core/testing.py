@@ -43,6 +43,7 @@ from reidfw_core.types import (
     PixelRange,
     Samples,
     TargetInfo,
+    no_progress,
 )
 
 if TYPE_CHECKING:
@@ -532,7 +533,9 @@ def computes_embeddings(subject: Subject, folder: Path) -> None:
         model = tiny_model_file(folder, model_format)
         if model is None:
             continue
-        runner = subject.ask("open_runner", model=model, num_threads=1, workdir=folder / "device_files")
+        runner = subject.ask(
+            "open_runner", model=model, num_threads=1, workdir=folder / "device_files", progress=no_progress
+        )
         try:
             assert isinstance(runner, EmbeddingRunner)
             assert runner.input_shape == TINY_SHAPE

@@ -6,6 +6,7 @@ All are frozen dataclasses. NumPy is imported for type checkers only, so that im
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -19,6 +20,15 @@ Role = Literal[
 """What a data set is used for; the words are those of the ``dataset.<role>_path`` attributes."""
 
 ColorMode = Literal["grayscale", "rgb", "rgba"]
+
+Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
+"""Tells the user of a long piece of work: takes its name, the units ahead (0 where nobody knows how many) and what they
+are called; the block gets a function that takes the units done so far."""
+
+
+def no_progress(task: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:  # noqa: ARG001
+    """A :data:`Progress` that tells nobody."""
+    return nullcontext(lambda done: None)  # noqa: ARG005
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +298,16 @@ class BenchmarkReport:
         macs: multiply-accumulate operations of one inference.
         activations_ram_kib, total_ram_kib: working memory in KiB.
         weights_flash_kib, total_flash_kib: read-only memory in KiB.
+        runtime_ram_kib, code_flash_kib: the share in the totals of the library and the compiler.
+        internal_ram_kib, external_ram_kib, internal_flash_kib, external_flash_kib: the memory by where it lies, in the
+            chip or beside it on the board.
         tool: what measured it, with its version.
         quantities: the same and more in the columns measured, modelled and published; empty where the tool knows no
             other column than measured (see :attr:`table`).
         origins: where the numbers of a column come from, by its name.
         layers: what each layer costs; empty where the tool does not tell.
+        further_metrics: more numbers for trackers, by the names that they get there.
+        labels: texts for trackers, for example the version of the tool.
         details: everything else, JSON-able.
     """
 
@@ -303,10 +318,18 @@ class BenchmarkReport:
     total_ram_kib: float | None = None
     weights_flash_kib: float | None = None
     total_flash_kib: float | None = None
+    runtime_ram_kib: float | None = None
+    code_flash_kib: float | None = None
+    internal_ram_kib: float | None = None
+    external_ram_kib: float | None = None
+    internal_flash_kib: float | None = None
+    external_flash_kib: float | None = None
     tool: str | None = None
     quantities: tuple[BoardQuantity, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerCost, ...] = ()
+    further_metrics: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -315,8 +338,12 @@ class BenchmarkReport:
         measured = (
             ("RAM, activations", "KiB", self.activations_ram_kib),
             ("RAM in total", "KiB", self.total_ram_kib),
+            ("RAM in the chip", "KiB", self.internal_ram_kib),
+            ("RAM outside of it", "KiB", self.external_ram_kib),
             ("Flash, weights", "KiB", self.weights_flash_kib),
             ("Flash in total", "KiB", self.total_flash_kib),
+            ("Flash in the chip", "KiB", self.internal_flash_kib),
+            ("Flash outside of it", "KiB", self.external_flash_kib),
             ("MACs", "million", None if self.macs is None else self.macs / 1e6),
             ("Cycles", "million", None if self.cycles is None else self.cycles / 1e6),
             ("Inference", "ms", self.inference_ms),

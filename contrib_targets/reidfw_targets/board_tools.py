@@ -6,7 +6,7 @@ A tool is a class named in the entry point group ``reidfw.board_tools``, of this
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,7 +14,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
 
-from reidfw_core.api import BenchmarkReport, ComponentParams, ModelFile, ToolNotFound, nearest_match
+from reidfw_core.api import (
+    BenchmarkReport,
+    CommandLine,
+    ComponentParams,
+    ModelFile,
+    Progress,
+    ToolNotFound,
+    nearest_match,
+    no_progress,
+)
 from reidfw_targets.facts import BoardFacts
 
 GROUP = "reidfw.board_tools"
@@ -49,6 +58,7 @@ class BoardTool(ABC):
     Args:
         settings: the section ``tools``.
         params: ``benchmarking.tool_options``, checked by the class's ``Params``; None takes the defaults.
+        progress: told of long work.
     """
 
     name: ClassVar[str]
@@ -57,8 +67,14 @@ class BoardTool(ABC):
     class Params(ComponentParams):
         """No options."""
 
-    def __init__(self, settings: ToolSettings | None = None, params: ComponentParams | None = None) -> None:
+    def __init__(
+        self,
+        settings: ToolSettings | None = None,
+        params: ComponentParams | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
         self.settings = settings or ToolSettings()
+        self.progress = progress
         self.params: Any = params if params is not None else self.Params()
 
     @abstractmethod
@@ -71,6 +87,17 @@ class BoardTool(ABC):
         Raises:
             ToolNotFound, ServiceError, BoardNotFound: it cannot, and what to do.
         """
+
+    def list_commands(self, board: BoardFacts, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:  # noqa: ARG002
+        """What :meth:`benchmark` would start or send, for ``reidfw run --dry-run``; does none of it.
+
+        Args:
+            board, model, workdir: as for :meth:`benchmark`; neither model nor folder need exist yet.
+
+        Returns:
+            Nothing, unless a tool says otherwise; what only the run itself can know stands in angle brackets.
+        """
+        return ()
 
     @abstractmethod
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
@@ -114,8 +141,10 @@ def load_tool(name: str) -> type[BoardTool]:
     return tool
 
 
-def make_tool(name: str, settings: ToolSettings, options: Mapping[str, Any]) -> BoardTool:
-    """A tool with its options.
+def make_tool(
+    name: str, settings: ToolSettings, options: Mapping[str, Any], progress: Progress = no_progress
+) -> BoardTool:
+    """A tool with its options; ``progress`` is told of its long work.
 
     Raises:
         ToolNotFound: see :func:`load_tool`.
@@ -123,7 +152,7 @@ def make_tool(name: str, settings: ToolSettings, options: Mapping[str, Any]) -> 
     """
     tool = load_tool(name)
     try:
-        return tool(settings, tool.Params(**options))
+        return tool(settings, tool.Params(**options), progress)
     except ValidationError as cause:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in cause.errors())
         raise ValueError(f"tool_options of '{name}': {faults}") from cause
@@ -149,5 +178,5 @@ def automatic_tool(board: BoardFacts, settings: ToolSettings) -> tuple[str, str]
     except ToolNotFound:
         if is_named(settings.path_to_stedgeai) or "portable_c" not in tool_entries():
             raise
-        return "portable_c", "no ST Edge AI Core on this computer and tools.stedgeai.on_cloud is not True"
+        return "portable_c", "no ST Edge AI Core here, and on_cloud is not True"
     return "stedgeai", f"{executable.name} found by {found_by}"

@@ -14,15 +14,18 @@ from pydantic import Field, model_validator
 
 from reidfw_core.api import (
     BenchmarkReport,
+    CommandLine,
     Component,
     ComponentParams,
     ModelFile,
     ModelFormat,
+    Progress,
     ReidfwError,
     Target,
     TargetInfo,
     ToolNotFound,
     hookimpl,
+    no_progress,
     variant,
 )
 from reidfw_targets.board_tools import AUTO, BoardTool, Optimization, ToolSettings, automatic_tool, make_tool
@@ -31,6 +34,8 @@ from reidfw_targets.facts import BOARDS, BoardFacts
 from reidfw_targets.published import figures_for
 
 logger = logging.getLogger(__name__)
+
+BENCHMARK = "benchmark_model"
 
 
 class Stm32Board(Target):
@@ -87,15 +92,15 @@ class Stm32Board(Target):
     def describe_abilities(self) -> Mapping[str, str]:
         """What would measure here and now; starts no program."""
         try:
-            name, why = automatic_tool(self.facts, self.params.settings)
+            name, why = self._tool_name()
         except ReidfwError as cause:
-            return {"benchmark_model": f"no: {cause.message}"}
-        return {"benchmark_model": f"{name} ({why})"}
+            return {BENCHMARK: f"no: {cause.message}"}
+        return {BENCHMARK: f"{name} ({why})"}
 
     @hookimpl
     def probe_target(self, ability: str) -> str:
         """Looks whether the tool can measure for this board; see the hook's contract."""
-        tool, why = self._tool()
+        tool, why = self._tool(no_progress)
         return f"{ability.partition('_')[0]} with {tool.name} ({why}): {tool.find(self.facts)}"
 
     @hookimpl
@@ -104,23 +109,35 @@ class Stm32Board(Target):
         return [str(figure) for figure in figures_for(self.facts.name, model.name, model.input_shape)]
 
     @hookimpl
-    def benchmark_model(self, model: ModelFile, workdir: Path) -> BenchmarkReport:
+    def list_commands(self, ability: str, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:
+        """What the chosen tool would start or send; see the hook's contract."""
+        if ability != BENCHMARK:
+            return ()
+        tool, _ = self._tool(no_progress)
+        return tool.list_commands(self.facts, model, workdir)
+
+    @hookimpl
+    def benchmark_model(self, model: ModelFile, workdir: Path, progress: Progress) -> BenchmarkReport:
         """Measures with the chosen tool; see the hook's contract."""
-        tool, why = self._tool()
+        tool, why = self._tool(progress)
         logger.info("%s is measured with %s (%s)", self.facts.name, tool.name, why)
         return tool.benchmark(self.facts, model, workdir)
 
-    def _tool(self) -> tuple[BoardTool, str]:
+    def _tool_name(self) -> tuple[str, str]:
+        """The tool's name, and why this one. Raises ToolNotFound where there is none."""
+        if self.params.tool != AUTO:
+            return self.params.tool, "benchmarking.tool"
+        return automatic_tool(self.facts, self.params.settings)
+
+    def _tool(self, progress: Progress) -> tuple[BoardTool, str]:
         """The tool, and why this one.
 
         Raises:
             ToolNotFound: there is none, or it does not take the options.
         """
-        name, why = self.params.tool, "benchmarking.tool"
-        if name == AUTO:
-            name, why = automatic_tool(self.facts, self.params.settings)
+        name, why = self._tool_name()
         try:
-            return make_tool(name, self.params.settings, self.params.tool_options), why
+            return make_tool(name, self.params.settings, self.params.tool_options, progress), why
         except ValueError as cause:
             raise ToolNotFound(str(cause)) from cause
 
@@ -130,6 +147,11 @@ class DeployableBoard(Deployable, Stm32Board):
 
     class Params(Deployable.Params, Stm32Board.Params):
         """What concerns deployment, and what concerns every board."""
+
+    @hookimpl
+    def describe_abilities(self) -> Mapping[str, str]:
+        """What would measure, and whether the programs of a deployment are there; starts no program."""
+        return {**super().describe_abilities(), DEPLOY: self.describe_deployment()}
 
     @hookimpl
     def probe_target(self, ability: str) -> str:

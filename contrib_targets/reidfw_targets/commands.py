@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reidfw_core.api import CommandLine, ToolFailed
+from reidfw_core.api import CommandLine, Progress, ToolFailed, no_progress
 from reidfw_targets.processes import Finished, run_logged
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,12 @@ class Command:
         return CommandLine(title=self.title, argv=self.argv, cwd=self.cwd, note=self.note)
 
 
-def run_command(command: Command, log: Path | None, *, verbose: bool = False) -> Finished:
+def run_command(
+    command: Command, log: Path | None, *, verbose: bool = False, progress: Progress = no_progress
+) -> Finished:
     """Runs a program to its end; its output goes to the log, if there is one, and with ``verbose`` to the screen too.
+
+    ``progress`` is told the seconds that it takes.
 
     Raises:
         ToolNotFound: it cannot be started.
@@ -49,14 +53,16 @@ def run_command(command: Command, log: Path | None, *, verbose: bool = False) ->
     """
     logger.info("%s ...", command.title)
     try:
-        return run_logged(
-            command.argv,
-            timeout_s=command.timeout_s,
-            log=log,
-            cwd=command.cwd,
-            environment=command.environment,
-            on_line=logger.info if verbose else logger.debug,
-        )
+        with progress(command.title, 0, "s") as tick:
+            return run_logged(
+                command.argv,
+                timeout_s=command.timeout_s,
+                log=log,
+                cwd=command.cwd,
+                environment=command.environment,
+                on_line=logger.info if verbose else logger.debug,
+                on_tick=tick,
+            )
     except ToolFailed as cause:
         raise ToolFailed(
             f"{command.title}: {cause.message}", argv=cause.argv, code=cause.code, hint=cause.hint

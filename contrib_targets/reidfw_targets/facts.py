@@ -1,6 +1,7 @@
 """What is known about each board: one row a board, each figure with its source.
 
-A row holds the totals as ST's own board table counts them, and the memory map as the data sheet gives it. External
+A row holds the totals as ST's own board table counts them, and the memory map as the data sheet gives it. ST's table
+and the NPU's pools were at hand; data sheets and manuals were not, which their sources say. External
 memories are counted as ST's board table counts them, which for some boards is less than what is soldered on.
 """
 
@@ -17,6 +18,9 @@ MemoryKind = Literal["ram", "flash", "external_ram", "external_flash", "npu_ram"
 
 _MIB = 1024
 _SERVICES = "board table of the STM32 AI model zoo services"
+_UNCHECKED = " (as generally known; not compared with the document)"
+"""Behind sources that were not at hand when the rows were written: data sheets and user manuals."""
+
 _N6_POOLS = "memory pools of the STM32N6 re-identification application (4 x 448 KiB for the NPU)"
 
 
@@ -152,10 +156,10 @@ def _joined(regions: Sequence[MemoryRegion]) -> Iterator[MemoryRegion]:
 
 
 def _map(source: str, *regions: tuple[str, MemoryKind, int, float]) -> tuple[MemoryRegion, ...]:
-    """A memory map from (name, kind, origin, KiB); external memories get the source ``source`` too."""
+    """A memory map from (name, kind, origin, KiB), all from the data sheet and so with :data:`_UNCHECKED`."""
     rows = sorted(regions, key=lambda row: row[2])
     return tuple(
-        MemoryRegion(name=name, kind=kind, origin=origin, size_kib=size, source=source)
+        MemoryRegion(name=name, kind=kind, origin=origin, size_kib=size, source=source + _UNCHECKED)
         for name, kind, origin, size in rows
     )
 
@@ -210,7 +214,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=84,
             ram_kib=96,
             flash_kib=512,
-            source="STM32F401xD/xE data sheet DS10086",
+            source="STM32F401xD/xE data sheet DS10086" + _UNCHECKED,
             regions=_map(
                 "STM32F401xD/xE data sheet DS10086",
                 ("FLASH", "flash", 0x0800_0000, 512),
@@ -240,7 +244,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=480,
             ram_kib=1024,
             flash_kib=2048,
-            source="STM32H742/743 data sheet DS12110",
+            source="STM32H742/743 data sheet DS12110" + _UNCHECKED,
             regions=_map("STM32H742/743 data sheet DS12110", *_H74X),
         ),
         BoardFacts(
@@ -250,7 +254,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=800,
             ram_kib=4 * 448,
             npu="Neural-ART",
-            source=_N6_POOLS + "; clock: STM32N657 data sheet DS14791",
+            source=_N6_POOLS + "; clock: STM32N657 data sheet DS14791" + _UNCHECKED,
             regions=_map(_N6_MAP, *_N657),
         ),
         BoardFacts(
@@ -279,7 +283,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=216,
             ram_kib=320,
             flash_kib=1024,
-            source="STM32F746xx data sheet DS10916",
+            source="STM32F746xx data sheet DS10916" + _UNCHECKED,
             regions=_map(
                 "STM32F746xx data sheet DS10916; external memories: Discovery kit user manual UM1907",
                 ("ITCM", "ram", 0x0000_0000, 16),
@@ -317,7 +321,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=250,
             ram_kib=640,
             flash_kib=2048,
-            source="STM32H573xx data sheet DS14258",
+            source="STM32H573xx data sheet DS14258" + _UNCHECKED,
             regions=_map(
                 "STM32H573xx data sheet DS14258; external memory: Discovery kit user manual UM3143",
                 ("FLASH", "flash", 0x0800_0000, 2048),
@@ -393,7 +397,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=600,
             ram_kib=620,
             flash_kib=64,
-            source="STM32H7Sxx8 data sheet DS14359",
+            source="STM32H7Sxx8 data sheet DS14359" + _UNCHECKED,
             regions=_map(
                 "STM32H7Sxx8 data sheet DS14359 (smallest TCM); external memories: Discovery kit user manual UM3289",
                 ("ITCM", "ram", 0x0000_0000, 64),
@@ -431,7 +435,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=1000,
             external_ram_kib=512 * _MIB,
             linux=True,
-            source="STM32MP135C/F data sheet DS13483, Discovery kit user manual UM2993",
+            source="STM32MP135C/F data sheet DS13483, Discovery kit user manual UM2993" + _UNCHECKED,
         ),
         BoardFacts(
             name="STM32MP157F-DK2",
@@ -440,7 +444,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=800,
             external_ram_kib=512 * _MIB,
             linux=True,
-            source="STM32MP157C/F data sheet DS12505, Discovery kit user manual UM2637",
+            source="STM32MP157C/F data sheet DS12505, Discovery kit user manual UM2637" + _UNCHECKED,
         ),
         BoardFacts(
             name="STM32MP257F-EV1",
@@ -450,7 +454,7 @@ BOARDS: dict[str, BoardFacts] = {
             external_ram_kib=4096 * _MIB,
             npu="NPU and GPU of the STM32MP25",
             linux=True,
-            source="STM32MP257C/F data sheet DS14284, evaluation board user manual UM3359",
+            source="STM32MP257C/F data sheet DS14284, evaluation board user manual UM3359" + _UNCHECKED,
         ),
         BoardFacts(
             name="STM32N6570-DK",
@@ -459,7 +463,7 @@ BOARDS: dict[str, BoardFacts] = {
             clock_mhz=800,
             ram_kib=4 * 448,
             npu="Neural-ART",
-            source=_N6_POOLS + "; clock: STM32N657 data sheet DS14791",
+            source=_N6_POOLS + "; clock: STM32N657 data sheet DS14791" + _UNCHECKED,
             regions=_map(_N6_MAP, *_N657, ("hyperRAM", "external_ram", 0x9000_0000, 16 * _MIB)),
         ),
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,15 @@ logger = logging.getLogger(__name__)
 
 LAST_LINES = 15
 """How many of a program's last lines an error shows."""
+
+_TICK_S = 1.0
+"""Seconds between two calls of ``on_tick``."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What programs print to colour a terminal, some of them into files too."""
+
+_LONGEST = 400
+"""Characters of a line that an error shows."""
 
 _GRACE_S = 5.0
 """Seconds to wait for the output of a program that has ended, or was stopped."""
@@ -39,11 +50,6 @@ class Finished:
     argv: tuple[str, ...]
     output: str
 
-    @property
-    def last_lines(self) -> str:
-        """The end of what it printed."""
-        return tail(self.output.splitlines())
-
 
 def run_logged(
     argv: Sequence[str | Path],
@@ -53,6 +59,7 @@ def run_logged(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[int], None] | None = None,
 ) -> Finished:
     """Runs a program to its end.
 
@@ -65,7 +72,8 @@ def run_logged(
         log: file to which command line and output are added line by line, as they come.
         cwd: folder to run it in.
         environment: variables that it gets beside those of this process.
-        on_line: called with each line, without its end.
+        on_line: called with each line, without its end and without colours.
+        on_tick: called about every second with the seconds since the start.
 
     Raises:
         ToolNotFound: it cannot be started.
@@ -82,7 +90,7 @@ def run_logged(
         def read() -> None:
             assert process.stdout is not None
             for line in process.stdout:
-                text = line.rstrip("\r\n")
+                text = _readable(line.rstrip("\r\n"))
                 lines.append(text)
                 if not fault:
                     try:
@@ -95,7 +103,7 @@ def run_logged(
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
         try:
-            code = process.wait(timeout_s)
+            code = _wait(process, timeout_s, on_tick)
         except subprocess.TimeoutExpired:
             _stop(process)
             reader.join(_GRACE_S)
@@ -118,16 +126,42 @@ def run_logged(
     return Finished(argv=tuple(command), output="\n".join(lines))
 
 
+def _wait(process: subprocess.Popen[str], timeout_s: float, on_tick: Callable[[int], None] | None) -> int:
+    """The status with which a program ends. Raises TimeoutExpired."""
+    if on_tick is None:
+        return process.wait(timeout_s)
+    started = time.monotonic()
+    while True:
+        passed = time.monotonic() - started
+        try:
+            return process.wait(min(_TICK_S, max(timeout_s - passed, 0.0)))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() - started >= timeout_s:
+                raise
+            on_tick(int(time.monotonic() - started))
+
+
 def tail(lines: Sequence[str], count: int = LAST_LINES) -> str:
     """The last lines that hold something, indented for an error message."""
     kept = deque((line for line in lines if line.strip()), maxlen=count)
-    return "\n".join(f"    {line}" for line in kept)
+    return "\n".join(f"    {line[:_LONGEST]}{'...' if len(line) > _LONGEST else ''}" for line in kept)
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """What a program printed last, as the end of a sentence on it."""
+    shown = tail(lines)
+    return f"Its last lines:\n{shown}" if shown else "It printed nothing."
+
+
+def _readable(line: str) -> str:
+    """A line without colours and without bytes that would upset a terminal."""
+    plain = _COLOURS.sub("", line)
+    return plain if plain.isprintable() else "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in plain)
 
 
 def _with_last(message: str, lines: Sequence[str], log: Path | None) -> str:
-    shown = tail(lines)
-    text = f"{message}. Its last lines:\n{shown}" if shown else f"{message}; it printed nothing"
-    return f"{text}\n  All of its output: {log}" if log is not None and shown else text
+    text = f"{message}. {last_words(lines)}"
+    return f"{text}\n  All of its output: {log}" if log is not None and tail(lines) else text
 
 
 def _name(command: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """A developer cloud on this computer: the sign-on page, files and benchmarks, as they behave well or badly."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -50,7 +51,7 @@ class Cloud:
         address: where it listens.
         seen: method and path of each request, in order.
         states: answers to questions for the state of a benchmark, one after the other; the last one stays.
-        failures: by path: status codes that are answered first, or "cut" for a cut connection.
+        failures: by path, or method and path: status codes that are answered first, or "cut" for a cut connection.
         accepted: the token that is accepted.
     """
 
@@ -108,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         cloud.seen.append(f"{method} {path}")
         cloud.bodies[f"{method} {path}"] = body
-        waiting = cloud.failures.get(path)
+        waiting = cloud.failures.get(path) or cloud.failures.get(f"{method} {path}")
         if waiting:
             failure = waiting.pop(0)
             if failure == "cut":
@@ -205,3 +206,46 @@ def start_cloud() -> tuple[Cloud, ThreadingHTTPServer]:
     cloud.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return cloud, server
+
+
+class ProxyServer(ThreadingHTTPServer):
+    """A proxy that tunnels every CONNECT to one port of this computer, and remembers the requests."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Tunnel)
+        self.port = port
+        self.seen: list[str] = []
+
+
+class _Tunnel(BaseHTTPRequestHandler):
+    server: ProxyServer
+
+    def do_CONNECT(self) -> None:
+        self.server.seen.append(f"CONNECT {self.path}")
+        with socket.create_connection(("127.0.0.1", self.server.port)) as there:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_pour, args=(there, self.connection), daemon=True)
+            back.start()
+            _pour(self.connection, there)
+            back.join()
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Says nothing."""
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def start_proxy(port: int) -> ProxyServer:
+    """A proxy on a free port of this computer, in front of another port."""
+    proxy = ProxyServer(port)
+    threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+    return proxy

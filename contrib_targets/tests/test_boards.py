@@ -1,5 +1,6 @@
 """The boards: all that the user's document names are there, with plausible facts and no abilities they lack."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -7,8 +8,10 @@ from importlib.metadata import EntryPoint, entry_points
 import pytest
 from pydantic import ValidationError
 from reidfw_targets import board_tools
+from typer.testing import CliRunner
 
 from reidfw_core.api import ModelFormat, Target, ToolNotFound
+from reidfw_core.cli.app import app
 
 from .vendor_tool import write_stedgeai
 
@@ -123,3 +126,23 @@ def test_what_the_user_names_is_never_replaced(tmp_path, monkeypatch, stand_in):
 def test_misspelt_settings(params, message):
     with pytest.raises(ValidationError, match=message):
         h747(**params)
+
+
+def test_the_list_tells_what_each_can_do_here_and_now(tmp_path, monkeypatch):
+    program = write_stedgeai(tmp_path / "2.0/Utilities/linux/stedgeai")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("STEDGEAI_CORE_DIR", str(tmp_path / "2.0"))
+    told = CliRunner().invoke(app, ["list", "targets", "--json"])
+    here = {row["name"]: row["here"] for row in json.loads(told.stdout)}
+    assert set(here) >= set(BOARDS)
+    assert here["host"] == {"evaluate, predict": "yes", "benchmark": "-", "deploy": "-"}
+    nucleo = here["NUCLEO-F401RE"]
+    assert (nucleo["evaluate, predict"], nucleo["deploy"]) == ("-", "-")
+    assert nucleo["benchmark"].startswith("stedgeai (stedgeai found by the environment variable STEDGEAI_CORE_DIR")
+    assert here["STM32N6570-DK"]["deploy"].startswith("no: The STM32CubeProgrammer")
+    assert here["STM32MP135F-DK"]["benchmark"].startswith("no: STM32MP135F-DK runs Linux")
+    assert not (program.parent / "calls.json").exists()  # nothing is started
+    shown = CliRunner().invoke(app, ["list", "targets"])
+    (line,) = (line.split() for line in shown.stdout.splitlines() if line.startswith("NUCLEO-F401RE") and "[" in line)
+    assert line[:2] == ["NUCLEO-F401RE", "-"]
+    assert f"{line[3]} {nucleo['benchmark']}" in shown.stdout

@@ -6,9 +6,13 @@ import logging
 import os
 import ssl
 import stat
+import subprocess
+import sys
 import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from reidfw_targets.board_tools import ToolSettings
@@ -22,7 +26,7 @@ from reidfw_targets.facts import BOARDS
 
 from reidfw_core.api import BoardNotFound, ModelFile, ModelFormat, ReidfwError, ServiceError
 
-from .cloud_server import LINUX_RESULT, PASSWORD, RESULT, Cloud, Handler, start_cloud
+from .cloud_server import LINUX_RESULT, PASSWORD, RESULT, Cloud, Handler, start_cloud, start_proxy
 
 H747, N657 = BOARDS["STM32H747I-DISCO"], BOARDS["NUCLEO-N657X0-Q"]
 LOGIN_POST = "POST /as/login"
@@ -97,10 +101,9 @@ def test_a_benchmark(cloud, model, work, tmp_path, caplog):
     assert (report.activations_ram_kib, report.weights_flash_kib) == (40.0, 20.0)
     assert (report.total_ram_kib, report.total_flash_kib) == (42.0, 31.0)
     assert report.tool == "ST Edge AI Core 10.0.0, developer cloud"
-    assert report.details["internal_flash_kib"] == 8.0  # not swapped
-    assert report.details["external_flash_kib"] == 12.0
-    assert report.details["internal_ram_kib"] == pytest.approx(30.23, abs=0.01)
-    assert report.details["external_ram_kib"] == pytest.approx(9.77, abs=0.01)
+    assert (report.internal_flash_kib, report.external_flash_kib) == (8.0, 12.0)  # not swapped
+    assert (report.internal_ram_kib, report.external_ram_kib) == (30960 / 1024, 10000 / 1024)
+    assert report.labels == {"stm32ai_version": "10.0.0"}
     name = report.details["uploaded_as"]
     assert name.startswith("my_model_")
     assert list(cloud.files) == [name]
@@ -111,7 +114,7 @@ def test_a_benchmark(cloud, model, work, tmp_path, caplog):
         "optimization": "balanced",
         "fromModel": "stmai_modelzoo_my_model_256_reidfw",
     }
-    for shown in ("in the queue", "step 1 of 4, 25 %", "step 2 of 4, 50 %", "running on the board", "done"):
+    for shown in ("in the queue", "step 1 of 4", "step 2 of 4", "running on the board", "done"):
         assert shown in caplog.text
     assert json.loads((work / "cloud_benchmark.json").read_text()) == RESULT
     assert cloud.passwords == [PASSWORD]
@@ -143,6 +146,111 @@ def test_a_version_that_is_not_offered(cloud, wanted):
     assert cloud.seen.count(LOGIN_POST) == 1
 
 
+REAL_VERSIONS = [
+    {
+        "version": "4.0.1",
+        "label": "ST Edge AI Core 4.0.1",
+        "supportsNeuralArt": True,
+        "isLatest": True,
+        "platform": {"stm32": "12.0.1", "ispu": "2.0.1"},
+        "edgeAiCore": True,
+    },
+    {
+        "version": "2.2.0",
+        "label": "ST Edge AI Core 2.2.0",
+        "supportsNeuralArt": True,
+        "platform": {"stm32mpu": "2.2.0", "stm32": "10.2.0"},
+        "edgeAiCore": True,
+    },
+    {"version": "1.0.0", "supportsNeuralArt": False, "platform": {"stm32": "9.0.0"}, "edgeAiCore": True},
+    {"version": "8.1.0", "label": "STM32Cube.AI 8.1.0", "platform": {"stm32": "8.1.0"}},
+]
+"""As the cloud lists them: the latest need not know every kind of board, and STM32Cube.AI had higher numbers."""
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(
+    ("board", "wanted", "taken"),
+    [
+        ("STM32H747I-DISCO", None, "4.0.1"),
+        ("STM32H747I-DISCO", "8.1", "8.1.0"),
+        ("STM32N6570-DK", "2", "2.2.0"),
+        ("STM32MP257F-EV1", None, "2.2.0"),
+    ],
+)
+def test_the_version_serves_the_board(cloud, board, wanted, taken):
+    cloud.versions = REAL_VERSIONS
+    assert f"ST Edge AI Core {taken}, 3" in tool_for(version=wanted).find(BOARDS[board])
+    cloud.versions = [{**one, "isLatest": False} for one in REAL_VERSIONS]
+    assert f"ST Edge AI Core {taken}, 3" in tool_for(version=wanted).find(BOARDS[board])
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(("board", "wanted"), [("STM32MP257F-EV1", "4.0.1"), ("STM32N6570-DK", "1.0")])
+def test_a_version_that_does_not_serve_the_board(cloud, board, wanted):
+    cloud.versions = REAL_VERSIONS
+    with pytest.raises(ServiceError, match=f"version {wanted} does not serve {board}") as caught:
+        tool_for(version=wanted).find(BOARDS[board])
+    assert "2.2.0" in caught.value.hint
+
+
+@pytest.mark.usefixtures("account")
+def test_progress_of_upload_queue_and_steps(cloud, model, work):
+    model.path.write_bytes(b"x" * 200_000)
+    cloud.failures["/api/file/files/models"] = []
+    cloud.states = [
+        {"state": "in_queue"},
+        {"state": "building", "step": 1, "totalStep": 2, "progress": 25},
+        {"state": "building", "step": 1, "totalStep": 2, "progress": 75},
+        RESULT,
+    ]
+    told: list[tuple[str, int, str, list[int]]] = []
+
+    @contextlib.contextmanager
+    def progress(task, total, unit):
+        told.append((task, total, unit, []))
+        yield told[-1][3].append
+
+    StEdgeAiCloud(ToolSettings(on_cloud=True), None, progress).benchmark(H747, model, work)
+    upload, queue, building, done = told
+    assert upload[0].startswith("Uploading my_model_")
+    assert upload[1:3] == (200_000, "bytes")
+    assert upload[3][-1] == 200_000
+    assert len(upload[3]) > 2
+    assert upload[3] == sorted(upload[3])
+    assert queue == ("Developer cloud: in the queue for a board", 0, "s", [0])
+    assert building == ("Developer cloud: building the firmware, step 1 of 2", 100, "%", [25, 75])
+    assert done[0] == "Developer cloud: done"
+
+
+@pytest.mark.usefixtures("account")
+def test_an_upload_that_is_repeated_is_whole(cloud, model, work):
+    content = bytes(range(256)) * 1000
+    model.path.write_bytes(content)
+    cloud.failures["POST /api/file/files/models"] = [503]
+    tool_for().benchmark(H747, model, work)
+    assert cloud.seen.count("POST /api/file/files/models") == 2
+    (body,) = cloud.files.values()
+    assert content in body
+
+
+@pytest.mark.usefixtures("account")
+def test_what_a_dry_run_lists_is_what_is_sent(cloud, model, work):
+    mp2 = BOARDS["STM32MP257F-EV1"]
+    cloud.states = [LINUX_RESULT]
+    tool = tool_for(delete_model=True, version="10.0.0")
+    listed = tool.list_commands(mp2, model, work)
+    assert cloud.seen == []
+    tool.benchmark(mp2, model, work)
+    for line in listed[1:]:  # the log-in is several requests
+        method, address = line.argv[:2]
+        path = address.removeprefix(cloud.address).replace("<id>", "b-7")
+        assert f"{method} {path}" in cloud.seen or path == "/api/benchmark/boards", line
+    start = next(line for line in listed if line.title == "Start the benchmark")
+    sent = started_with(cloud, "mpu/stm32mp257f-ev1")
+    assert json.loads(start.argv[2]) == {**sent, "model": listed[3].note.split()[1].rstrip(",")}
+
+
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("board", ["STM32N6570-DK", "NUCLEO-N657X0-Q"])
 def test_both_npu_boards_are_asked_as_such(cloud, model, work, board):
@@ -160,7 +268,13 @@ def test_a_board_with_linux(cloud, model, work):
     sent = started_with(cloud, "mpu/stm32mp257f-ev1")
     assert sent == {"model": "converted.nb", "version": "10.0.0", "nbCores": 2, "engine": "hw_accelerator"}
     assert (report.inference_ms, report.total_ram_kib, report.weights_flash_kib) == (6.5, 10.0, 2.0)
-    assert report.details["npu_percent"] == 90
+    assert report.further_metrics == {
+        "Model Size KiB": 2.0,
+        "Peak Ram KiB": 10.0,
+        "NPU usage": 90.0,
+        "GPU usage": 8.0,
+        "CPU usage": 2.0,
+    }
     tool_for(convert_for_npu=False).benchmark(BOARDS["STM32MP257F-EV1"], model, work)
     assert started_with(cloud, "mpu/stm32mp257f-ev1")["model"].startswith("my_model_")
 
@@ -463,24 +577,26 @@ def test_a_board_that_the_cloud_does_not_have(cloud):
 # --- nothing leaks ---
 
 
-def test_an_untrusted_certificate_is_refused_whatever_is_set(monkeypatch, account):
-    trustme = pytest.importorskip("trustme")
-    authority = trustme.CA()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Secure", (Handler,), {"cloud": Cloud()}))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.handle_error = lambda *_: None  # the client hangs up, as it should
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+@pytest.mark.usefixtures("account")
+def test_an_untrusted_certificate_is_refused_whatever_is_set(secure_cloud, monkeypatch):
     for name in ("BASE_URL_DEVCLOUD", "SSO_URL"):
-        monkeypatch.setenv(name, f"https://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv(name, f"https://127.0.0.1:{secure_cloud.server.server_port}")
     monkeypatch.setenv("NO_SSL_VERIFY", "1")
     monkeypatch.setenv("CURL_CA_BUNDLE", "")
-    with contextlib.closing(server.socket):
-        with pytest.raises(ServiceError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-            tool_for().find(H747)
-        assert "SSL_CERT_FILE" in caught.value.hint
-        server.shutdown()
+    with pytest.raises(ServiceError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        tool_for().find(H747)
+    assert "SSL_CERT_FILE" in caught.value.hint
+    assert secure_cloud.cloud.seen == []
+
+
+@pytest.mark.usefixtures("account")
+def test_a_certificate_for_another_name_is_refused(secure_cloud, monkeypatch):
+    for name in ("BASE_URL_DEVCLOUD", "SSO_URL"):
+        monkeypatch.setenv(name, f"https://localhost:{secure_cloud.server.server_port}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure_cloud.authority))
+    with pytest.raises(ServiceError, match="CERTIFICATE_VERIFY_FAILED"):
+        tool_for().find(H747)
+    assert secure_cloud.cloud.seen == []
 
 
 @pytest.mark.parametrize("address", ["http://example.org", "ftp://127.0.0.1", "stedgeai-dc.st.com"])
@@ -501,14 +617,68 @@ def test_the_public_addresses():
     )
 
 
-@pytest.mark.usefixtures("account")
-def test_proxies_of_the_environment_are_used(cloud, monkeypatch):
+@pytest.fixture
+def secure_cloud(monkeypatch, tmp_path):
+    """The cloud at https://cloud.example, behind a proxy, and its authority's certificate in a file."""
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    cloud = Cloud(address="https://cloud.example")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Secure", (Handler,), {"cloud": cloud}))
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that does not trust it hangs up, as it should
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("cloud.example", "127.0.0.1").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    proxy = start_proxy(server.server_port)
     for name in ("BASE_URL_DEVCLOUD", "SSO_URL"):
-        monkeypatch.setenv(name, "https://cloud.example")
-    monkeypatch.setenv("HTTPS_PROXY", cloud.address)
-    with pytest.raises(ServiceError):
+        monkeypatch.setenv(name, cloud.address)
+    yield SimpleNamespace(cloud=cloud, server=server, proxy=proxy, authority=tmp_path / "authority.pem")
+    for one in (server, proxy):
+        one.shutdown()
+        one.server_close()
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_a_proxy_is_used_and_sees_nothing(secure_cloud, monkeypatch, model, work, variable):
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{secure_cloud.proxy.server_port}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure_cloud.authority))
+    assert tool_for().benchmark(H747, model, work).inference_ms == 495.13
+    assert set(secure_cloud.proxy.seen) == {"CONNECT cloud.example:443"}
+    assert secure_cloud.cloud.passwords == [PASSWORD]
+
+
+@pytest.mark.usefixtures("account")
+def test_a_proxy_does_not_weaken_the_certificate(secure_cloud, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{secure_cloud.proxy.server_port}")
+    monkeypatch.setenv("NO_SSL_VERIFY", "1")
+    with pytest.raises(ServiceError, match="CERTIFICATE_VERIFY_FAILED") as caught:
         tool_for().find(H747)
-    assert cloud.seen == [] or cloud.seen[0].startswith("CONNECT")
+    assert "SSL_CERT_FILE" in caught.value.hint
+    assert secure_cloud.cloud.seen == []
+
+
+@pytest.mark.usefixtures("account")
+def test_no_proxy_is_honoured(secure_cloud, monkeypatch):
+    direct = f"https://127.0.0.1:{secure_cloud.server.server_port}"
+    secure_cloud.cloud.address = direct
+    for name in ("BASE_URL_DEVCLOUD", "SSO_URL"):
+        monkeypatch.setenv(name, direct)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{secure_cloud.proxy.server_port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure_cloud.authority))
+    assert "10.0.0" in tool_for().find(H747)
+    assert secure_cloud.proxy.seen == []
+
+
+@pytest.mark.usefixtures("account")
+def test_a_proxy_that_is_not_there(secure_cloud, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(ServiceError, match=r"The connection to cloud\.example failed") as caught:
+        tool_for().find(H747)
+    assert "HTTPS_PROXY" in caught.value.hint
 
 
 def test_secrets_are_not_shown():
@@ -525,23 +695,105 @@ def test_a_token_file_of_others_is_replaced_by_one_of_ours(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_key_ring(monkeypatch):
+ASK = """
+import os, sys
+from reidfw_targets.cloud.credentials import find_credentials
+found = find_credentials({})
+print("FOUND", found, found and found.password, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (
+            [b"me@example.org\n", b"right&secret\n"],
+            "FOUND Credentials('me@example.org', origin='terminal') right&secret",
+        ),
+        ([b"\n"], "FOUND None None"),
+    ],
+)
+def test_the_terminal_asks_without_showing_the_password(tmp_path, typed, shown):
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "HOME": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", ASK],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        screen = ""
+        for text, question in zip(typed, ("user name", "password: "), strict=False):
+            while question not in screen:
+                screen += os.read(ours, 1000).decode()
+            os.write(ours, text)
+        output, _ = process.communicate(timeout=60)
+    assert output.strip() == shown
+    os.close(theirs)
+    with contextlib.suppress(OSError):  # its end, where nobody holds the other side
+        screen += os.read(ours, 1000).decode()
+    os.close(ours)
+    assert "secret" not in screen
+
+
+def test_nobody_is_asked_without_a_terminal(tmp_path):
+    environment = {**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], input="me\nsecret\n", capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "FOUND None None"
+
+
+@pytest.fixture
+def key_ring(monkeypatch):
+    """The real keyring package with a key ring in memory; a test changes its contents, or locks it."""
     keyring = pytest.importorskip("keyring")
-    monkeypatch.undo()
+    from keyring.backend import KeyringBackend
+
+    class InMemory(KeyringBackend):
+        priority = 1
+        kept: ClassVar[dict[tuple[str, str], str]] = {}
+        locked = False
+
+        def get_password(self, service, username):
+            if self.locked:
+                raise keyring.errors.KeyringLocked("locked")
+            return self.kept.get((service, username))
+
+        def set_password(self, service, username, password):
+            self.kept[service, username] = password
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(InMemory())
+    monkeypatch.undo()  # of what keeps it out of the other tests
     for name in ("stmai_username", "stmai_password"):
         monkeypatch.delenv(name, raising=False)
-    kept = {("reidfw-stedgeai", "username"): "me", ("reidfw-stedgeai", "me"): "secret"}
-    monkeypatch.setattr(keyring, "get_password", lambda service, name: kept.get((service, name)))
+    monkeypatch.setattr(credentials_module, "_from_terminal", lambda: None)
+    yield keyring
+    keyring.set_keyring(before)
+
+
+def test_the_key_ring(key_ring, caplog):
+    assert find_credentials() is None  # nothing is stored yet
+    key_ring.set_password("reidfw-stedgeai", "username", "me")
+    assert find_credentials() is None  # a name alone is no account
+    key_ring.set_password("reidfw-stedgeai", "me", "secret")
     found = find_credentials()
     assert found is not None
     assert (found.username, found.password, found.origin) == ("me", "secret", "key ring")
-
-    def locked(service: str, name: str) -> None:
-        raise keyring.errors.KeyringError("locked")
-
-    monkeypatch.setattr(keyring, "get_password", locked)
-    monkeypatch.setattr(credentials_module, "_from_terminal", lambda: None)
+    own = find_credentials({"stmai_username": "you", "stmai_password": "other"})
+    assert own is not None
+    assert own.origin == "environment variables"  # goes before it
+    key_ring.get_keyring().locked = True
     assert find_credentials() is None
+    assert "The key ring cannot be asked for the account" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_session_closes_its_connection():

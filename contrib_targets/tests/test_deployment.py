@@ -25,6 +25,7 @@ from reidfw_core.api import (
     StorageError,
     ToolFailed,
     ToolNotFound,
+    no_progress,
 )
 
 if sys.platform == "win32":
@@ -70,7 +71,7 @@ def board_of(vendor: Vendor, **params):
 def deployed(vendor: Vendor, model: ModelFile, **params):
     workdir = vendor.root / "generated"
     workdir.mkdir(exist_ok=True)
-    return board_of(vendor, **params).deploy_model(model, workdir, APP)
+    return board_of(vendor, **params).deploy_model(model, workdir, APP, no_progress)
 
 
 def defines(header: Path) -> dict[str, str]:
@@ -529,7 +530,9 @@ def test_a_dry_run_lists_every_command_and_starts_nothing(tmp_path) -> None:
     ]
     assert "sn=<serial number>" in lines[4].argv
     assert not vendor.calls()
-    assert board_of(vendor).list_commands("benchmark_model", model, Path("x")) == ()
+    (asked, measured) = board_of(vendor).list_commands("benchmark_model", model, Path("x"))
+    assert asked.argv[1:] == ("--version",)
+    assert measured.argv[1:4] == ("generate", "--target", "stm32n6")
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_a_status_other_than_zero_shows_the_last_lines(tmp_path):
 
 
 def test_a_status_without_a_word(tmp_path):
-    with pytest.raises(ToolFailed, match="ended with status 1; it printed nothing"):
+    with pytest.raises(ToolFailed, match=r"ended with status 1\. It printed nothing"):
         run_logged([write_program(tmp_path / "mute", "raise SystemExit(1)")], timeout_s=20)
 
 

@@ -17,7 +17,8 @@ from reidfw_targets.stedgeai.command import (
 from reidfw_targets.stedgeai.executable import Version
 
 M, RUN = Path("M"), Path("RUN")
-CORE_2, CUBE_8, CUBE_10_1 = Version(2, 0, 0), Version(8, 1, 0, cube_ai=True), Version(10, 1, 0, cube_ai=True)
+CORE_2, CUBE_8 = Version(2, 0, 0), Version(8, 1, 0, cube_ai=(8, 1, 0))
+CUBE_10_1 = Version.parse("ST Edge AI Core v2.1.0-20194 329b0e98d\n   STM32CubeAI 10.1.0")
 FOUR = InputsOutputs(
     input_data_type="uint8", output_data_type="int8", inputs_ch_position="chlast", outputs_ch_position="chfirst"
 )
@@ -57,11 +58,17 @@ TABLE = {
     ),
     "benchmark, N6": (
         benchmark("STM32N6570-DK", "time"),
-        "generate --target stm32n6 -m M -v 0 --output RUN --workspace RUN --st-neural-art default",
+        (
+            "generate --target stm32n6 -m M -v 0 --output RUN --workspace RUN "
+            "--st-neural-art reid@RUN/user_neuralart_STM32N6570-DK.json"
+        ),
     ),
     "benchmark, other N6": (
         benchmark("NUCLEO-N657X0-Q"),
-        "generate --target stm32n6 -m M -v 0 --output RUN --workspace RUN --st-neural-art default",
+        (
+            "generate --target stm32n6 -m M -v 0 --output RUN --workspace RUN "
+            "--st-neural-art reid@RUN/user_neuralart_NUCLEO-N657X0-Q.json"
+        ),
     ),
     "evaluation N6: generate": (
         validation_generate_arguments("stm32n6", M, FOUR, neural_art="default@user_neuralart.json"),

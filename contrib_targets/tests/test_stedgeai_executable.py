@@ -9,6 +9,14 @@ from reidfw_core.api import ToolFailed, ToolNotFound
 
 from .vendor_tool import write_program, write_stedgeai
 
+CORE_2_0 = """ST Edge AI Core v2.0.0-20049
+   ISPU 1.1.0
+   MLC 1.1.0
+   StellarStudioAI 2.0.0
+   STM32CubeAI 10.0.0
+"""
+"""What version 2.0 prints: the versions of its parts stand below its own."""
+
 
 def nothing(name: str) -> None:
     """A PATH on which nothing is."""
@@ -55,9 +63,53 @@ def test_the_order(tmp_path):
     assert find_executable(None, {"STM32_AI_EXE": str(configured), **environment}, "linux", which)[0] == configured
 
 
-def test_the_usual_folder(tmp_path):
-    program = write_stedgeai(tmp_path / "home/ST/STEdgeAI/3.0/Utilities/linux/stedgeai")
-    assert find_executable(None, {}, "linux", nothing)[0] == program
+PACK = "STM32Cube/Repository/Packs/STMicroelectronics/X-CUBE-AI"
+
+
+@pytest.mark.parametrize(
+    ("platform", "place"),
+    [
+        ("linux", "home/ST/STEdgeAI/3.0/Utilities/linux/stedgeai"),
+        ("linux", f"home/{PACK}/10.2.1/Utilities/linux/stedgeai"),
+        ("darwin", "home/ST/STEdgeAI/4.0/Utilities/mac/stedgeai"),
+        ("darwin", f"home/{PACK}/10.2.1/Utilities/macarm/stedgeai"),
+        ("win32", "C:/ST/STEdgeAI/2.2/Utilities/windows/stedgeai.exe"),
+        ("win32", f"home/{PACK}/10.2.1/Utilities/windows/stedgeai.exe"),
+    ],
+)
+def test_the_usual_folders(tmp_path, monkeypatch, platform, place):
+    monkeypatch.chdir(tmp_path)  # C: is a folder here
+    program = write_stedgeai(tmp_path / place)
+    assert find_executable(None, {}, platform, nothing)[0] == program
+
+
+@pytest.mark.parametrize(
+    ("platform", "given"),
+    [
+        ("win32", "C:/ST/STEdgeAI/2.2/Utilities/windows/stedgeai.exe"),
+        ("win32", "C:/ST/STEdgeAI/2.2/Utilities/windows"),
+        ("win32", "C:/ST/STEdgeAI/2.2"),
+        ("win32", "C:/ST/STEdgeAI"),
+        ("win32", "C:/ST"),
+    ],
+)
+def test_what_windows_users_write(tmp_path, monkeypatch, platform, given):
+    monkeypatch.chdir(tmp_path)
+    program = write_stedgeai(tmp_path / "C:/ST/STEdgeAI/2.2/Utilities/windows/stedgeai.exe")
+    program.chmod(0o644)  # there, no file is marked as a program
+    if given == "C:/ST":
+        with pytest.raises(ToolNotFound, match=r"no stedgeai for this system") as caught:
+            find_executable(Path(given), {}, platform, nothing)
+        assert "Utilities/windows/stedgeai.exe" in caught.value.hint
+    else:
+        assert find_executable(Path(given), {}, platform, nothing)[0] == program
+
+
+def test_the_folder_of_a_pack_is_named_by_the_pack(tmp_path):
+    program = write_stedgeai(
+        tmp_path / PACK / "10.2.1/Utilities/linux/stedgeai", version="ST Edge AI Core v2.2.0-20266"
+    )
+    assert probe(program, "PATH").warning is None
 
 
 def test_nothing_at_all():
@@ -83,19 +135,45 @@ def test_what_is_named_but_useless(tmp_path):
     ("printed", "version", "old"),
     [
         ("ST Edge AI Core v1.0.0-19899", "1.0.0-19899", False),
+        ("ST Edge AI Core v2.0.0-A1\n    STM32CubeAI 10.0.0\n", "2.0.0-A1", False),
         ("ST Edge AI Core v2.0.0-20049 329b0e98d", "2.0.0-20049", False),
-        ("Neural Network Tools for STM32 v1.7.0 (STM.ai v8.1.0-19520)\nSTM32CubeAI 8.1.0", "8.1.0", True),
+        (CORE_2_0, "2.0.0-20049", False),
+        ("ST Edge AI Core v2.2.0-20266 2adc00962\r\n   STM32CubeAI 10.2.0-RC1", "2.2.0-20266", False),
+        ("ST Edge AI Core v4.0.1-20581 7ed50de05\n   STM32CubeAI 12.0.1-RC2", "4.0.1-20581", False),
+        ("Neural Network Tools for STM32 v1.7.0 (STM.ai v8.1.0-19520)\nSTM32CubeAI 8.1.0", "8.1.0-19520", True),
         ("Neural Network Tools for STM32AI v1.6.0 (STM.ai v7.3.0)\nSTM32CubeAI 7.3.0 (rev 2)", "7.3.0", True),
         ("STM32CubeAI 10.1.0", "10.1.0", False),
-        ("2.1", "2.1.0", False),
+        ("true (GNU coreutils) 9.1\nCopyright (C) 2022 Free Software Foundation, Inc.", None, False),
+        ("Python 3.11.7", None, False),
+        ("GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu", None, False),
+        ("2.1", None, False),
+        ("   ISPU 1.1.0\n   MLC 1.1.0", None, False),
+        ("ST Edge AI Core", None, False),
         ("", None, False),
-        ("no version here, 1.2.3.4.5 neither", None, False),
+        ("ST Edge AI Core 1.2.3.4.5", None, False),
     ],
 )
 def test_versions(printed, version, old):
     found = Version.parse(printed)
     assert (None if found is None else str(found)) == version
     assert found is None or found.is_old == old
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        ("2.0.0", True),
+        ("2.0", True),
+        ("10.0.0", True),
+        ("10.0", True),
+        ("2.1.0", False),
+        ("10.1.0", False),
+        ("x", False),
+    ],
+)
+@pytest.mark.parametrize("printed", [CORE_2_0, "ST Edge AI Core v2.0.0-20049"])
+def test_both_numbers_of_a_version_count(printed, asked, answers):
+    assert Version.parse(printed).answers_to(asked) == answers
 
 
 def test_a_version_that_is_not_that_of_its_folder_is_told(tmp_path):
@@ -110,8 +188,13 @@ def test_a_version_that_is_not_that_of_its_folder_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("", "tells no version, .* it printed nothing"),
-        ("print('Segmentation fault\\ncore dumped')", r"(?s)tells no version.*core dumped"),
+        ("", "does not tell a version .* It printed nothing"),
+        ("print('Segmentation fault\\ncore dumped')", r"(?s)does not tell a version.*core dumped"),
+        (
+            "import sys; sys.stdout.buffer.write(bytes(range(256)))",
+            r"so it is something else\. Its last lines:[^\x00-\x08\x0b-\x1f\x7f]*$",
+        ),
+        ("print('true (GNU coreutils) 9.1')", r"(?s)so it is something else. Its last lines:.*coreutils"),
         ("print('libtinfo.so missing'); raise SystemExit(127)", r"(?s)ended with status 127.*libtinfo"),
         ("import os; os.kill(os.getpid(), 9)", "was ended by the signal SIGKILL"),
         ("import time; print('Starting', flush=True); time.sleep(60)", r"(?s)did not end within 1 s.*Starting"),

@@ -1,6 +1,8 @@
 """A benchmark with a local tool, end to end against programs with its command line."""
 
+import json
 import logging
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,10 @@ def test_a_benchmark(tmp_path, model, work, caplog):
         "weights_bytes": 8192,
         "mapping": "NODE_SW",
     }
-    assert report.details["external_ram_kib"] == pytest.approx(10000 / 1024, abs=0.01)
+    assert (report.internal_ram_kib, report.external_ram_kib) == (30960 / 1024, 10000 / 1024)
+    assert (report.internal_flash_kib, report.external_flash_kib) == (8.0, 12.0)
+    assert (report.runtime_ram_kib, report.code_flash_kib) == (2.0, 11.0)
+    assert report.labels == {"stm32ai_version": "2.0.0-20049"}
     assert calls_of(program)[-1] == [
         *("generate", "--target", "stm32h7", "-m", str(model.path), "-v", "0"),
         *("--output", str(work), "--workspace", str(work), "--optimization", "balanced"),
@@ -63,9 +68,49 @@ def test_a_benchmark(tmp_path, model, work, caplog):
 def test_the_npu_is_used_on_n6(tmp_path, model, work):
     program = write_stedgeai(tmp_path / "stedgeai")
     report = tool_at(program).benchmark(BOARDS["NUCLEO-N657X0-Q"], model, work)
-    assert calls_of(program)[-1][-2:] == ["--st-neural-art", "default"]
+    option, value = calls_of(program)[-1][-2:]
+    profile, _, settings = value.partition("@")
+    assert (option, profile) == ("--st-neural-art", "reid")
     assert "stm32n6" in calls_of(program)[-1]
+    told = json.loads(Path(settings).read_text())["Profiles"][profile]
+    pools = json.loads((Path(settings).parent / told["memory_pool"]).read_text())["memory"]["mempools"]
+    assert [pool["offset"]["value"] for pool in pools[:4]] == ["0x34200000", "0x34270000", "0x342E0000", "0x34350000"]
+    assert "--enable-epoch-controller" in told["options"]
     assert report.details["neural_art"] is True
+
+
+def test_what_a_dry_run_lists_is_what_is_run(tmp_path, model, work):
+    program = write_stedgeai(tmp_path / "stedgeai")
+    tool = tool_at(program)
+    listed = tool.list_commands(H747, model, work)
+    assert not (tmp_path / "calls.json").exists()
+    tool.benchmark(H747, model, work)
+    assert [list(line.argv[1:]) for line in listed] == calls_of(program)
+
+
+def test_the_tool_tells_how_long_it_has_been_at_work(tmp_path, model, work):
+    program = write_stedgeai(tmp_path / "stedgeai", generate="time.sleep(2.5)")
+    told: list[tuple[str, int]] = []
+
+    @contextmanager
+    def progress(task, total, unit):
+        assert (total, unit) == (0, "s")  # nobody knows how long it will take
+        yield lambda done: told.append((task, done))
+
+    StEdgeAi(ToolSettings(path_to_stedgeai=program), None, progress).benchmark(H747, model, work)
+    assert told[:2] == [("Compile for STM32H747I-DISCO", 1), ("Compile for STM32H747I-DISCO", 2)]
+
+
+def test_colours_stay_out_of_log_and_version(tmp_path, model, work):
+    program = write_stedgeai(
+        tmp_path / "stedgeai",
+        version="\x1b[32mST Edge AI Core v4.0.1-20581 7ed50de05\x1b[0m\n   STM32CubeAI 12.0.1-RC2",
+        generate="print('\\x1b[31mE010: no layer GELU\\x1b[0m'); sys.exit(1)",
+    )
+    assert tool_at(program).find(H747).startswith("ST Edge AI Core 4.0.1-20581,")
+    with pytest.raises(ToolFailed, match=r"(?m)^    E010: no layer GELU$"):
+        tool_at(program).benchmark(H747, model, work)
+    assert "\x1b" not in (work / "stedgeai.log").read_text()
 
 
 def test_linux_boards_are_for_the_cloud(tmp_path):

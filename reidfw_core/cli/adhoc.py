@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
-from reidfw_core.context import BOARD_FILES_DIR
+from reidfw_core.context import BOARD_FILES_DIR, work_progress
 from reidfw_core.errors import ConfigError, DataError, Problem
 from reidfw_core.files import file_digest
 from reidfw_core.types import EmbeddingRunner, Role, Samples
@@ -74,7 +75,6 @@ class OpenedModel:
         Raises:
             DataError: no images, damaged ones, or a model that gives NaN for some.
         """
-        from reidfw_core.context import work_progress
         from reidfw_core.services.embedding import embed_samples
 
         samples = self._read(images, role)
@@ -83,7 +83,7 @@ class OpenedModel:
             self.runner,
             samples,
             self.spec,
-            lambda task, total, unit: work_progress(self._bus, task, total, unit),
+            partial(work_progress, self._bus),
             flip=flip,
         )
         seconds = time.perf_counter() - started
@@ -169,6 +169,7 @@ def opened_model(model: Path, images: Path, arguments: Sequence[str]) -> Iterato
             model=file_facts,
             num_threads=threads,
             workdir=Path.cwd() / BOARD_FILES_DIR,
+            progress=partial(work_progress, bus),
         )
         try:
             yield OpenedModel(configuration, bus, runner, image_spec(preprocessing, runner.input_shape), path)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -25,17 +25,43 @@ from reidfw_core.markers import hookimpl
 
 logger = logging.getLogger(__name__)
 
+BYTES, PERCENT, SECONDS = "bytes", "%", "s"
+"""Units that read otherwise than counted things."""
+
 PLAIN_SECONDS = 10.0
 """Seconds between two progress lines where the screen is not a terminal."""
+
+
+class AmountColumn(ProgressColumn):
+    """Units done, and of how many where that is known."""
+
+    def render(self, task: Task) -> Text:
+        """The amount of one task; nothing where only the time is known."""
+        unit = task.fields["unit"]
+        if task.total is None:
+            return Text("" if unit == SECONDS else _amount(int(task.completed), unit), style="progress.download")
+        if unit == BYTES:
+            return Text(f"{_amount(int(task.completed), unit)} of {_amount(int(task.total), unit)}")
+        return Text(f"{int(task.completed)}/{int(task.total)}", style="progress.download")
 
 
 class RateColumn(ProgressColumn):
     """Units a second."""
 
     def render(self, task: Task) -> Text:
-        """The rate of one task."""
-        speed = task.finished_speed or task.speed
-        return Text("" if not speed else f"{speed:,.0f} {task.fields['unit']}/s", style="progress.data.speed")
+        """The rate of one task; nothing where the unit is a share or a time."""
+        speed, unit = task.finished_speed or task.speed, task.fields["unit"]
+        if not speed or unit in (SECONDS, PERCENT):
+            return Text("")
+        return Text(f"{_amount(round(speed), unit)}/s", style="progress.data.speed")
+
+
+class LeftColumn(TimeRemainingColumn):
+    """The time that is left, where the number of units is known."""
+
+    def render(self, task: Task) -> Text:
+        """The time of one task."""
+        return Text("") if task.total is None else Text("left ") + super().render(task)
 
 
 class ProgressListener(Listener):
@@ -56,6 +82,7 @@ class ProgressListener(Listener):
         self._tasks: dict[str, Any] = {}
         self._started: dict[str, tuple[float, int]] = {}
         self._told: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
 
     @hookimpl
     def step_started(self, step: str, number: int, total: int) -> None:
@@ -67,6 +94,7 @@ class ProgressListener(Listener):
         """Opens a bar."""
         self._totals[task] = (total, unit)
         self._started.pop(task, None)
+        self._begun[task] = time.monotonic()
         self._told[task] = time.monotonic()
         if not self._console.is_terminal:
             return
@@ -74,16 +102,15 @@ class ProgressListener(Listener):
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
+                AmountColumn(),
                 RateColumn(),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                LeftColumn(),
                 console=self._console,
                 transient=True,
             )
             self._progress.start()
-        self._tasks[task] = self._progress.add_task(task, total=total, unit=unit)
+        self._tasks[task] = self._progress.add_task(task, total=total or None, unit=unit)
 
     @hookimpl
     def work_advanced(self, task: str, done: int) -> None:
@@ -94,19 +121,24 @@ class ProgressListener(Listener):
         now = time.monotonic()
         total, unit = self._totals[task]
         begun, before = self._started.setdefault(task, (now, done))  # the first units include building graphs
-        if now - self._told[task] < PLAIN_SECONDS or done == before:
+        if now - self._told[task] < PLAIN_SECONDS:
+            return
+        if not total or unit == PERCENT:  # no rate to speak of
+            self._told[task] = now
+            amount = "" if unit == SECONDS else f", {_amount(done, unit)}"
+            logger.info("%s: for %s%s", task, _clock(now - self._begun[task]), amount)
+            return
+        if done == before:
             return
         self._told[task] = now
         rate = (done - before) / (now - begun)
         logger.info(
-            "%s: %d of %d %s (%d %%), %.0f %s/s, %s left",
+            "%s: %s of %s (%d %%), %s/s, %s left",
             task,
-            done,
-            total,
-            unit,
+            str(done) if unit != BYTES else _amount(done, unit),
+            _amount(total, unit),
             round(100 * done / total),
-            rate,
-            unit,
+            _amount(round(rate), unit),
             _clock((total - done) / rate),
         )
 
@@ -132,6 +164,11 @@ class ProgressListener(Listener):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _amount(count: int, unit: str) -> str:
+    """A number with its unit; bytes in the largest unit that suits."""
+    return decimal(count) if unit == BYTES else f"{count:,} {unit}"
 
 
 def _clock(seconds: float) -> str:

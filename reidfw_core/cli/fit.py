@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from rich.markup import escape
 
 from reidfw_core.bus import HookBus
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
 from reidfw_core.cli.render import screen, show_json, table
-from reidfw_core.components import Component
-from reidfw_core.errors import DataError, DoesNotFit, ReidfwError
-from reidfw_core.services.fit import estimate_file, judge
+from reidfw_core.errors import DataError, DoesNotFit
+from reidfw_core.services.fit import estimate_file, installed_targets, judge
 from reidfw_core.types import ModelFile, ModelFormat
 
 _COLORS = {"green": "green", "amber": "yellow", "red": "red"}
@@ -31,14 +29,7 @@ def fit(model: Path, boards: Sequence[str], *, as_json: bool) -> None:
     if not path.is_file():
         raise DataError(f"There is no model file {path}")
     catalog, bus = Catalog(), HookBus()
-    targets: list[tuple[str, Component]] = []
-    for entry in catalog.entries("targets"):
-        try:
-            component = catalog.load("targets", entry.reference)()
-        except (ReidfwError, ValidationError):
-            continue  # `reidfw list --check` tells what is wrong with it
-        bus.add(component, entry.name)
-        targets.append((entry.name, component))
+    targets = installed_targets(catalog, bus)
     chosen = {catalog.find("targets", name).name for name in boards}
     file = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
     with logging_to_screen():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,11 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
     catalog = Catalog()
     kinds = [catalog.kind(kind).name] if kind else list(KINDS)
     rows = [_row(catalog, entry, check=check) for name in kinds for entry in catalog.entries(name)]
-    if kinds == ["targets"]:
-        for row, entry in zip(rows, catalog.entries("targets"), strict=True):
-            row["here"] = _abilities(catalog, entry)
+    here = (
+        {entry.name: _abilities(catalog, entry) for entry in catalog.entries("targets")} if kinds == ["targets"] else {}
+    )
     if as_json:
-        show_json(rows)
+        show_json([{**row, "here": here[row["name"]]} if here else row for row in rows])
         return
     console = screen()
     if not rows:
@@ -45,9 +45,12 @@ def list_components(kind: str | None, *, as_json: bool, check: bool) -> None:
                 tuple(row[column] for column in ("name", "distribution", "version", "status", "note")) for row in own
             ]
             console.print(aligned(name, ("name", "distribution", "version", "status", "note"), cells, _COLORS))
-    if kinds == ["targets"]:
-        cells = [(row["name"], row["here"]) for row in rows]
-        console.print(aligned("here and now", ("name", "abilities"), cells))
+    if here:
+        cells, notes = _short(here)
+        console.print(aligned("here and now", ("name", *_ABILITIES.values()), cells))
+        for number, note in enumerate(notes, start=1):
+            console.print(f"[dim]\\[{number}] {escape(note)}[/]", soft_wrap=True)
+        console.print()
     distributions = {row["distribution"]: row for row in rows}
     cells = [(name, row["version"], row["summary"]) for name, row in sorted(distributions.items())]
     console.print(aligned("distributions", ("name", "version", "what it brings"), cells))
@@ -137,23 +140,31 @@ def _row(catalog: Catalog, entry: CatalogEntry, *, check: bool) -> dict[str, str
 _ABILITIES = {"open_runner": "evaluate, predict", "benchmark_model": "benchmark", "deploy_model": "deploy"}
 
 
-def _abilities(catalog: Catalog, entry: CatalogEntry) -> str:
-    """What a target can do here and now, in one line; it is imported, but nothing is started."""
+def _abilities(catalog: Catalog, entry: CatalogEntry) -> dict[str, str]:
+    """What a target can do here and now, by ability; it is imported, but nothing is started."""
     from pydantic import ValidationError
 
     try:
         component: Any = catalog.load(entry.kind, entry.reference)
         here = component().describe_abilities() if hasattr(component, "describe_abilities") else {}
     except ReidfwError as error:
-        return f"unknown: {error.message.splitlines()[0]}"
+        return dict.fromkeys(_ABILITIES.values(), f"no: {error.message.splitlines()[0]}")
     except ValidationError:
         here = {}  # it needs parameters
-    told = [
-        f"{title}: {here[hook]}" if hook in here else title
-        for hook, title in _ABILITIES.items()
-        if hasattr(component, hook)
-    ]
-    return "; ".join(told) or "describes itself only"
+    return {title: here.get(hook, "yes") if hasattr(component, hook) else "-" for hook, title in _ABILITIES.items()}
+
+
+def _short(here: Mapping[str, Mapping[str, str]]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """One word for each ability of each target, and what there is to say about it: once, with a number."""
+    notes: dict[str, int] = {}
+
+    def cell(text: str) -> str:
+        word, _, more = text.partition(" ")
+        if not more:
+            return word
+        return f"{word.rstrip(':') if word != 'with' else 'yes'} [{notes.setdefault(text, len(notes) + 1)}]"
+
+    return [(name, *(cell(text) for text in told.values())) for name, told in here.items()], list(notes)
 
 
 def _fault(catalog: Catalog, entry: CatalogEntry) -> str | None:

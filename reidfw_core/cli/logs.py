@@ -24,6 +24,8 @@ NOISY = (
     "alembic",
     "sqlalchemy",
     "git",
+    "httpcore",
+    "httpx",
     "urllib3",
 )
 """Loggers of libraries whose information messages are not for users; their warnings go through."""

@@ -19,8 +19,7 @@ from reidfw_core.errors import ReidfwError
 
 if TYPE_CHECKING:
     from reidfw_core.plan.planner import Plan
-    from reidfw_core.run.runner import RunResult
-    from reidfw_core.types import CommandLine
+    from reidfw_core.run.runner import PlannedPrograms, RunResult
 
 
 MOST_PREDICTIONS = 30
@@ -109,12 +108,13 @@ def show_plan(plan: Plan) -> None:
         console.print(f"[yellow]Note:[/] {escape(note)}")
 
 
-def show_commands(steps: Sequence[tuple[str, Sequence[CommandLine]]]) -> None:
-    """Prints the programs that each step would start, each as one could type it."""
+def show_commands(steps: Sequence[PlannedPrograms]) -> None:
+    """Prints what each step would start or send, programs as one could type them."""
     console = screen()
-    for title, commands in steps:
-        console.print(f"\n[bold]{escape(title)}[/] would start, in this order:")
-        for number, command in enumerate(commands, start=1):
+    for step in steps:
+        how = f": {step.how}" if step.how else ""
+        console.print(f"\n[bold]{escape(step.title)}[/], {escape(step.target + how)}", soft_wrap=True)
+        for number, command in enumerate(step.commands, start=1):
             where = f" [dim](in {escape(str(command.cwd))})[/]" if command.cwd is not None else ""
             console.print(f"{number:>3}. {escape(command.title)}{where}", soft_wrap=True)
             console.print(f"     {escape(shlex.join(command.argv))}", soft_wrap=True, highlight=False)

@@ -116,6 +116,8 @@ _FILES = (
     ("predictions", "a sheet for each query, and tables"),
     ("stm32ai_files/*_report.txt", "what the model costs on the board, layer by layer"),
     ("generated/C_header/*.h", "the application's header"),
+    ("stm32ai_files/*.log", "what the board's tools printed"),
+    ("stm32ai_files/*.json", "reports of the board's tools"),
     ("generated/logs", "the output of each program of the deployment"),
     ("stm32ai_main.log", "the log"),
     ("summary.json", "all numbers for programs"),

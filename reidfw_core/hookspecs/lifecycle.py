@@ -34,7 +34,7 @@ def step_started(step: str, number: int, total: int) -> None:
 
 @hookspec
 def work_started(task: str, total: int, unit: str) -> None:
-    """A long piece of work inside a step begins: ``total`` units (``images``, ``batches``) are ahead."""
+    """A long piece of work inside a step begins: ``total`` units (``images``, ``bytes``) are ahead, 0 for unknown."""
 
 
 @hookspec

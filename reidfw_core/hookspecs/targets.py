@@ -14,6 +14,7 @@ from reidfw_core.types import (
     EmbeddingRunner,
     MemoryEstimate,
     ModelFile,
+    Progress,
     TargetInfo,
 )
 
@@ -72,13 +73,14 @@ def probe_target(ability: str) -> str | None:
 
 
 @hookspec(firstresult=True)
-def open_runner(model: ModelFile, num_threads: int, workdir: Path) -> EmbeddingRunner | None:
+def open_runner(model: ModelFile, num_threads: int, workdir: Path, progress: Progress) -> EmbeddingRunner | None:
     """Optional: makes the target ready to compute embeddings (evaluation, prediction).
 
     Args:
         model: a model whose format the target ``accepts``.
         num_threads: threads that it may use.
         workdir: folder for logs and generated files; a target that writes any makes it.
+        progress: told of long work.
 
     Raises:
         DataError: the file is not a model of its format, or has no single image input and embedding output.
@@ -86,23 +88,27 @@ def open_runner(model: ModelFile, num_threads: int, workdir: Path) -> EmbeddingR
 
 
 @hookspec(firstresult=True)
-def benchmark_model(model: ModelFile, workdir: Path) -> BenchmarkReport | None:
+def benchmark_model(model: ModelFile, workdir: Path, progress: Progress) -> BenchmarkReport | None:
     """Optional: measures memory and time of a model on the target.
 
     Args:
         model: a model whose format the target ``accepts``.
         workdir: existing folder for logs and reports.
+        progress: told of long work.
     """
 
 
 @hookspec(firstresult=True)
-def deploy_model(model: ModelFile, workdir: Path, app: ApplicationSettings) -> DeploymentReport | None:
+def deploy_model(
+    model: ModelFile, workdir: Path, app: ApplicationSettings, progress: Progress
+) -> DeploymentReport | None:
     """Optional: builds the application with the model and writes it to the board.
 
     Args:
         model: a model whose format the target ``accepts``.
         workdir: existing folder for generated files and logs.
         app: what is compiled into the application.
+        progress: told of long work.
 
     Raises:
         DataError: the model or the C project is not what the board needs.

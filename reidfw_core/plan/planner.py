@@ -240,8 +240,9 @@ def _follow_format(
         result = None
     if not any(takes.fits(one) for one in accepted):
         listed = ", ".join(sorted(str(one) for one in accepted))
+        given = f"a {takes} model" if takes.container else "a file without an ending such as .tflite"
         raise PlanError(
-            f"{where}: {component.kind} '{component.name}' does not take a {takes} model; it takes {listed}",
+            f"{where}: {component.kind} '{component.name}' does not take {given}; it takes {listed}",
             hint="Choose another model file or another component.",
         )
     return result

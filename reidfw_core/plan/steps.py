@@ -36,6 +36,7 @@ class Step:
         hook: the hook which that component must implement.
         model_of: the model in its result that later steps use, None where it makes none.
         metrics_of: the numbers in its result for trackers.
+        labels_of: the texts in its result for trackers.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Step:
     hook: str | None = None
     model_of: Callable[[Any], ModelFile | None] = lambda _: None
     metrics_of: Callable[[Any], Mapping[str, float]] = lambda _: {}
+    labels_of: Callable[[Any], Mapping[str, str]] = lambda _: {}
 
 
 ARTIFACTS: tuple[type, ...] = (
@@ -119,6 +121,7 @@ STEPS: dict[str, Step] = {
             component="benchmark_target",
             hook="benchmark_model",
             metrics_of=deployment.benchmark_metrics,
+            labels_of=deployment.benchmark_labels,
         ),
         Step(
             name="deploy",

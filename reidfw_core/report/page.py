@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reidfw_core.files import write_text
 from reidfw_core.report.formatting import (
+    NOTHING,
     compact,
     decimal,
     flattened,
@@ -126,7 +128,10 @@ def report_html(summary: Summary, run_dir: Path) -> str:
                 for label, evaluation in zip(models, summary.evaluations, strict=True)
             ],
             "overlaps": sorted({k for f in summary.fidelity for k in f.neighbour_overlap}, key=_rate_order),
-            "benchmarks": [(benchmark, memory_bars(benchmark)) for benchmark in summary.benchmarks],
+            "benchmarks": [
+                (benchmark, memory_bars(benchmark), *sorted_details(benchmark.details))
+                for benchmark in summary.benchmarks
+            ],
             "history": training_rows(summary.training),
             "environment": {name: plain(value) for name, value in flattened(summary.environment).items()},
             "config": yaml.safe_dump(summary.config, sort_keys=False, allow_unicode=True) if summary.config else "",
@@ -221,17 +226,92 @@ def _board_tiles(benchmark: BenchmarkSummary) -> list[Tile]:
 
 
 def memory_bars(benchmark: BenchmarkSummary) -> list[Bar]:
-    """RAM and flash of a model on a board: in total where that is known, else what the model alone takes."""
-    rows = (
-        ("RAM", benchmark.total_ram_kib, benchmark.activations_ram_kib, benchmark.board_ram_kib),
-        ("Flash", benchmark.total_flash_kib, benchmark.weights_flash_kib, benchmark.board_flash_kib),
+    """RAM and flash of a model on a board: in total where that is known, else what the model alone takes.
+
+    What lies outside of the chip has a bar of its own. A board without internal flash is compared by its external one.
+    """
+    ram = benchmark.activations_ram_kib if benchmark.total_ram_kib is None else benchmark.total_ram_kib
+    flash = benchmark.weights_flash_kib if benchmark.total_flash_kib is None else benchmark.total_flash_kib
+    return [
+        *_bars("RAM", ram, benchmark.external_ram_kib, benchmark.board_ram_kib, benchmark.board_external_ram_kib),
+        *_bars(
+            "flash", flash, benchmark.external_flash_kib, benchmark.board_flash_kib, benchmark.board_external_flash_kib
+        ),
+    ]
+
+
+def _bars(
+    memory: str, needed: float | None, outside: float | None, there: float | None, there_outside: float | None
+) -> list[Bar]:
+    if needed is None:
+        return []
+    if outside is None and there is None and there_outside is not None:
+        outside = needed  # nothing inside that it could lie in
+    parts = [(f"External {memory}", outside, there_outside)] if outside else []
+    if (inside := needed - (outside or 0)) > 0 or not parts:
+        label = f"Internal {memory}" if parts else memory[0].upper() + memory[1:]
+        parts.insert(0, (label, inside, there))
+    return [
+        Bar(label=label, needed=size, there=room, share=100 * size / room if room else None)
+        for label, size, room in parts
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailTable:
+    """A list of rows among the details of a benchmark, such as its layers.
+
+    Attributes:
+        title: its name, in words.
+        columns: heads of the columns, each with whether it holds numbers.
+        rows: cells as they are shown.
+    """
+
+    title: str
+    columns: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def sorted_details(details: Mapping[str, Any]) -> tuple[dict[str, str], list[DetailTable], dict[str, dict[str, str]]]:
+    """Details by how they read best: facts in one line, tables, and groups of facts."""
+    facts: dict[str, str] = {}
+    tables: list[DetailTable] = []
+    groups: dict[str, dict[str, str]] = {}
+    for name, value in details.items():
+        title = name.replace("_", " ")
+        if isinstance(value, Mapping):
+            groups[title] = {key.replace("_", " "): _cell(part) for key, part in value.items()}
+        elif isinstance(value, Sequence) and value and all(isinstance(row, Mapping) for row in value):
+            tables.append(_detail_table(title, value))
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            facts[title] = "; ".join(_cell(part) for part in value) or NOTHING
+        else:
+            facts[title] = _cell(value)
+    return facts, tables, {title: group for title, group in groups.items() if group}
+
+
+def _detail_table(title: str, rows: Sequence[Mapping[str, Any]]) -> DetailTable:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return DetailTable(
+        title=title,
+        columns=tuple(
+            (name.replace("_", " "), all(_is_number(row.get(name)) or row.get(name) is None for row in rows))
+            for name in names
+        ),
+        rows=tuple(tuple(_cell(row.get(name)) for name in names) for row in rows),
     )
-    bars = []
-    for label, total, own, there in rows:
-        needed = own if total is None else total
-        if needed is not None:
-            bars.append(Bar(label=label, needed=needed, there=there, share=100 * needed / there if there else None))
-    return bars
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return NOTHING
+    if isinstance(value, int) and not isinstance(value, bool):
+        return whole(value)
+    return decimal(value) if isinstance(value, float) else plain(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def same_conditions(one: EvaluationSummary, other: EvaluationSummary) -> bool:

@@ -243,12 +243,19 @@ class BenchmarkSummary(Part):
     total_ram_kib: float | None
     weights_flash_kib: float | None
     total_flash_kib: float | None
+    internal_ram_kib: float | None = None
+    external_ram_kib: float | None = None
+    internal_flash_kib: float | None = None
+    external_flash_kib: float | None = None
+    """The memory by where it lies; null where the tool does not tell."""
     board_ram_kib: float | None
     board_flash_kib: float | None
     quantities: list[QuantitySummary] = Field(default_factory=list)
     origins: dict[str, str] = Field(default_factory=dict)
     """Where the numbers of a column (measured, modelled, published) come from."""
     layers: list[LayerCostSummary] = Field(default_factory=list)
+    board_external_ram_kib: float | None = None
+    board_external_flash_kib: float | None = None
     details: dict[str, Any]
 
 

@@ -8,8 +8,9 @@ import logging
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -67,6 +68,15 @@ def create_run_dir(wanted: Path) -> Path:
         ) from cause
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may fill up: lines are lost then, without a traceback for each on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (its name in logging)
+        """Says nothing of a full disk, which the run's own files tell."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
 def run_log(run_dir: Path, level: int = logging.INFO) -> Iterator[Path]:
     """Writes the log of the block to ``stm32ai_main.log``.
@@ -76,7 +86,7 @@ def run_log(run_dir: Path, level: int = logging.INFO) -> Iterator[Path]:
     """
     path = run_dir / LOG_NAME
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8")
     except OSError as cause:
         raise StorageError(f"Cannot write {path}: {cause.strerror or cause}") from cause
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
@@ -87,7 +97,8 @@ def run_log(run_dir: Path, level: int = logging.INFO) -> Iterator[Path]:
         yield path
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a full disk: what the run itself could not write tells it
+            handler.close()
 
 
 def append_to_log(run_dir: Path, text: str) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reidfw_core.bus import HookBus
-from reidfw_core.catalog import fold
+from reidfw_core.catalog import Catalog, fold
 from reidfw_core.components import Component
 from reidfw_core.context import BOARD_FILES_DIR, STATE_DIR, RunContext
 from reidfw_core.downloads import download, is_url
-from reidfw_core.errors import ReidfwError, StepError, StorageError
+from reidfw_core.errors import ReidfwError, StepError, StorageError, ToolNotFound
 from reidfw_core.files import STORAGE_ERRNOS, write_text
 from reidfw_core.plan.planner import Plan, PlannedStep, make_plan, step_input
 from reidfw_core.plan.sources import read_sources
@@ -39,7 +39,7 @@ from reidfw_core.run.summarize import summarize
 from reidfw_core.services.deployment import GENERATED_DIR
 from reidfw_core.services.resuming import LAST_MODEL, check_resume_point
 from reidfw_core.services.training import check_settings
-from reidfw_core.types import BenchmarkReport, CommandLine, ModelFile, ModelFormat
+from reidfw_core.types import BenchmarkReport, CommandLine, MemoryEstimate, ModelFile, ModelFormat
 
 if TYPE_CHECKING:
     from reidfw_core.config import Configuration
@@ -87,34 +87,54 @@ def open_bus(configuration: Configuration, listeners: Sequence[tuple[str, Compon
     return bus
 
 
-def planned_commands(
-    plan: Plan, configuration: Configuration, bus: HookBus
-) -> tuple[tuple[str, tuple[CommandLine, ...]], ...]:
-    """The programs that the steps of a plan would start, by the steps' titles; starts none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrograms:
+    """What a step would start.
+
+    Attributes:
+        title: the step's title.
+        target: what it works with, for example a board.
+        how: by what means, as the target tells it; None where it does not.
+        commands: command lines and requests in their order; empty where the target lists none.
+    """
+
+    title: str
+    target: str
+    how: str | None
+    commands: tuple[CommandLine, ...]
+
+
+def planned_commands(plan: Plan, configuration: Configuration, bus: HookBus) -> tuple[PlannedPrograms, ...]:
+    """The programs that the steps of a plan would start; starts none.
 
     Files that the run makes are named in angle brackets.
     """
     folder = Path("<run folder>")
     given = configuration.config.model.model_path
     known = {"open_runner": BOARD_FILES_DIR, "benchmark_model": BOARD_FILES_DIR, "deploy_model": GENERATED_DIR}
-    told: list[tuple[str, tuple[CommandLine, ...]]] = []
+    told: list[PlannedPrograms] = []
     for planned in plan.steps:
         component, hook = planned.component, planned.step.hook
         if component is None or hook not in known or planned.takes is None:
             continue
-        if not bus.supports(component.component, "list_commands"):
-            continue
-        made = any(earlier.gives is not None for earlier in plan.steps[: planned.number - 1])
-        path = folder / f"<model>.{planned.takes.container}" if made or given is None else Path(str(given)).expanduser()
-        commands = bus.ask(
-            component.component,
-            "list_commands",
-            ability=hook,
-            model=ModelFile(path=path, format=planned.takes, name=path.stem),
-            workdir=folder / known[hook],
-        )
-        if commands:
-            told.append((planned.step.title, tuple(commands)))
+        how, commands = None, ()
+        if bus.supports(component.component, "describe_abilities"):
+            how = bus.ask(component.component, "describe_abilities").get(hook)
+        if bus.supports(component.component, "list_commands"):
+            made = any(earlier.gives is not None for earlier in plan.steps[: planned.number - 1])
+            path = Path(str(given)).expanduser() if given is not None and not made else None
+            path = path or folder / f"<model>.{planned.takes.container}"
+            commands = bus.ask(
+                component.component,
+                "list_commands",
+                ability=hook,
+                model=ModelFile(path=path, format=planned.takes, name=path.stem),
+                workdir=folder / known[hook],
+            )
+        if how or commands:
+            told.append(
+                PlannedPrograms(title=planned.step.title, target=component.name, how=how, commands=tuple(commands))
+            )
     return tuple(told)
 
 
@@ -146,34 +166,59 @@ def preflight(plan: Plan, configuration: Configuration, bus: HookBus) -> dict[ty
 
 
 def check_fit(plan: Plan, configuration: Configuration, bus: HookBus) -> None:
-    """Stops a chain that trains a network which its board cannot hold: the architecture tells its weights.
+    """Stops a run whose board cannot hold the model's weights; whatever else is tight is a warning.
 
     Raises:
-        DoesNotFit: even with external memory there is no room for it.
+        DoesNotFit: even with external memory there is no room for them.
+        DataError: the model file is damaged.
     """
-    from reidfw_core.services.fit import estimate_architecture, judge, require_weights_fit
+    from reidfw_core.services.fit import judge, require_weights_fit
 
-    backbone, shape = configuration.components.backbone, configuration.config.model.input_shape
     boards = [
         planned.component
         for planned in plan.steps
         if planned.component is not None and planned.step.hook in ("benchmark_model", "deploy_model")
     ]
-    if not boards or backbone is None or shape is None or not any(p.step.name == "train" for p in plan.steps):
+    needed = _needed_memory(plan, configuration, bus) if boards else None
+    if needed is None:
         return
-    network = bus.ask(
-        backbone.component,
-        "build_backbone",
-        input_shape=shape,
-        pretrained=False,
-        seed=configuration.config.general.global_seed,
-    )
-    needed = estimate_architecture(network)
     for board in boards:
         info = bus.ask(board.component, "describe_target")
         require_weights_fit(board.name, info, needed)
         for reason in judge(info, needed).reasons:
             logger.warning("%s: %s (%s)", board.name, reason, needed.method)
+
+
+def _needed_memory(plan: Plan, configuration: Configuration, bus: HookBus) -> MemoryEstimate | None:
+    """What the board will have to hold: known from the model file, or from the architecture that is to be trained.
+
+    None where it is not: the file is yet to be downloaded, or a package that reads it is not installed.
+    """
+    from reidfw_core.services.fit import after_quantization, estimate_architecture, estimate_file, installed_targets
+
+    backbone, config = configuration.components.backbone, configuration.config
+    quantizes = any(planned.step.name == "quantize" for planned in plan.steps)
+    if backbone is not None and config.model.model_path is None and config.model.input_shape is not None:
+        network = bus.ask(
+            backbone.component,
+            "build_backbone",
+            input_shape=config.model.input_shape,
+            pretrained=False,
+            seed=config.general.global_seed,
+        )
+        return estimate_architecture(network, to_be_quantized=quantizes)
+    if config.model.model_path is None or is_url(str(config.model.model_path)):
+        return None
+    path = Path(str(config.model.model_path)).expanduser().absolute()
+    model = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
+    readers = HookBus()
+    targets = [component for _, component in installed_targets(Catalog(), readers)]
+    try:
+        needed = estimate_file(model, readers, targets, to_be_quantized=quantizes)
+    except ToolNotFound as cause:
+        logger.info("Whether the model fits is not known before the board's tool is asked: %s", cause)
+        return None
+    return after_quantization(needed) if quantizes and model.format.container != "keras" else needed
 
 
 def check_training(configuration: Configuration) -> None:
@@ -342,6 +387,7 @@ def _run_step(
     metrics = step.metrics_of(result)
     if metrics:
         params = {planned.component.kind.rstrip("s"): planned.component.name} if planned.component else {}
+        params |= step.labels_of(result)
         context.bus.tell("metrics_reported", step=planned.key, metrics=metrics, params=params)
     append_event(context.run_dir, "step_finished", step=planned.key, seconds=round(seconds, 3))
     context.bus.tell("step_finished", step=planned.key, seconds=seconds)

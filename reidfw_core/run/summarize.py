@@ -258,6 +258,10 @@ def _benchmark(step: StepResult, run_dir: Path, board: TargetInfo) -> parts.Benc
         total_ram_kib=report.total_ram_kib,
         weights_flash_kib=report.weights_flash_kib,
         total_flash_kib=report.total_flash_kib,
+        internal_ram_kib=report.internal_ram_kib,
+        external_ram_kib=report.external_ram_kib,
+        internal_flash_kib=report.internal_flash_kib,
+        external_flash_kib=report.external_flash_kib,
         board_ram_kib=board.ram_kib,
         board_flash_kib=board.flash_kib,
         quantities=[_quantity(one) for one in report.table],
@@ -266,6 +270,8 @@ def _benchmark(step: StepResult, run_dir: Path, board: TargetInfo) -> parts.Benc
             parts.LayerCostSummary(name=one.name, operator=one.operator, macs=one.macs, instructions=one.instructions)
             for one in report.layers
         ],
+        board_external_ram_kib=board.external_ram_kib,
+        board_external_flash_kib=board.external_flash_kib,
         details=jsonable(report.details),
     )
 

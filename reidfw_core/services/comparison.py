@@ -120,6 +120,7 @@ def _embed(
         model=model,
         num_threads=runner_threads(inp.general.num_threads_tflite),
         workdir=ctx.board_files_dir,
+        progress=ctx.progress,
     )
     try:
         spec = image_spec(inp.preprocessing, runner.input_shape)

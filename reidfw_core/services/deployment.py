@@ -54,7 +54,9 @@ def benchmark(inp: BenchmarkInput, ctx: RunContext) -> BenchmarkReport:
     """Measures memory and time of the model on the board; logs go to ``stm32ai_files`` of the run folder."""
     workdir = ctx.board_files_dir
     workdir.mkdir(exist_ok=True)
-    report: BenchmarkReport = ctx.bus.ask(inp.target.component, "benchmark_model", model=inp.model, workdir=workdir)
+    report: BenchmarkReport = ctx.bus.ask(
+        inp.target.component, "benchmark_model", model=inp.model, workdir=workdir, progress=ctx.progress
+    )
     logger.info("Benchmarking board: %s, measured by %s", inp.target.name, report.tool)
     for name, value in benchmark_metrics(report).items():
         logger.info("%s: %s", name, value)
@@ -77,7 +79,7 @@ def deploy(inp: DeployInput, ctx: RunContext) -> DeploymentReport:
     workdir = ctx.run_dir / GENERATED_DIR
     workdir.mkdir(exist_ok=True)
     report: DeploymentReport = ctx.bus.ask(
-        inp.target.component, "deploy_model", model=inp.model, workdir=workdir, app=app
+        inp.target.component, "deploy_model", model=inp.model, workdir=workdir, app=app, progress=ctx.progress
     )
     for step in report.next_steps:
         logger.info("Next: %s", step)
@@ -122,14 +124,29 @@ def application_settings(app: AppSection, preprocessing: PreprocessingSection, m
 
 
 def benchmark_metrics(report: BenchmarkReport) -> Mapping[str, float]:
-    """The numbers that trackers get; values that were not measured are left out."""
+    """The numbers that trackers get; values that were not measured are left out.
+
+    The names are those of the STM32 model zoo services, so that runs of both stand in one table.
+    """
     values = {
         "RAM Activations KiB": report.activations_ram_kib,
+        "RAM Runtime KiB": report.runtime_ram_kib,
         "Total RAM KiB": report.total_ram_kib,
+        "Internal RAM usage": report.internal_ram_kib,
+        "External RAM usage": report.external_ram_kib,
         "Flash weights KiB": report.weights_flash_kib,
+        "Estimated Flash Code KiB": report.code_flash_kib,
         "Total Flash KiB": report.total_flash_kib,
+        "Internal Flash usage": report.internal_flash_kib,
+        "External Flash usage": report.external_flash_kib,
         "MACCs M": None if report.macs is None else report.macs / 1e6,
         "cycles": None if report.cycles is None else report.cycles / 1e6,
         "inference_time ms": report.inference_ms,
+        **report.further_metrics,
     }
     return {name: round(float(value), 3) for name, value in values.items() if value is not None}
+
+
+def benchmark_labels(report: BenchmarkReport) -> Mapping[str, str]:
+    """The texts that trackers get beside the numbers."""
+    return report.labels

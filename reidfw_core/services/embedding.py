@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +10,7 @@ from numpy.typing import NDArray
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec
 from reidfw_core.metrics import unit_length
-from reidfw_core.types import EmbeddingRunner, Samples
-
-Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
-"""Tells of long work: task, number of units, unit; the block gets a function that takes the units done so far."""
+from reidfw_core.types import EmbeddingRunner, Progress, Samples
 
 BATCH_SIZE = 32
 

@@ -145,6 +145,7 @@ def _embed(inp: EvaluateInput, ctx: RunContext) -> tuple[Opened, NDArray[np.floa
         model=inp.model,
         num_threads=runner_threads(inp.general.num_threads_tflite),
         workdir=ctx.board_files_dir,
+        progress=ctx.progress,
     )
     section = inp.evaluation
     try:

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
 from reidfw_core.bus import HookBus
-from reidfw_core.errors import DataError, DoesNotFit
+from reidfw_core.catalog import Catalog
+from reidfw_core.errors import DataError, DoesNotFit, ReidfwError
 from reidfw_core.types import MemoryEstimate, ModelFile, TargetInfo
 
 if TYPE_CHECKING:
     from reidfw_core.components import Component
 
 Verdict = Literal["green", "amber", "red"]
+
+FLOAT_BYTES = 4
+"""Bytes of a number before quantization."""
 
 _ORDER: tuple[Verdict, ...] = ("green", "amber", "red")
 
@@ -23,8 +29,8 @@ class Fit:
     """Whether a model fits.
 
     Attributes:
-        verdict: ``green`` for internal memory alone, ``amber`` with external memory or RAM in several pieces, ``red``
-            for not at all.
+        verdict: ``green`` for internal memory alone, ``amber`` with external memory, RAM in several pieces or memory
+            that the board does not tell, ``red`` for not at all.
         reasons: what decided, in words; empty where all is well.
     """
 
@@ -57,13 +63,16 @@ def judge(info: TargetInfo, needed: MemoryEstimate) -> Fit:
 
 
 def _place(what: str, size: int, inner: float | None, outer: float | None, memory: str) -> tuple[Verdict, str]:
+    if inner is None and outer is None:
+        return "amber", f"the board does not tell its {memory}"
     inner_bytes, outer_bytes = int((inner or 0) * 1024), int((outer or 0) * 1024)
     if size <= inner_bytes:
         return "green", ""
     if size <= inner_bytes + outer_bytes:
         return "amber", f"{what} of {size / 1024:,.1f} KiB need external {memory}; inside are {inner or 0:,.0f} KiB"
-    there = inner_bytes + outer_bytes
-    return "red", f"{what} of {size / 1024:,.1f} KiB are {size - there:,} bytes more than the {memory} of the board"
+    more = size - inner_bytes - outer_bytes
+    unit = "byte" if more == 1 else "bytes"
+    return "red", f"{what} of {size / 1024:,.1f} KiB are {more:,} {unit} more than the {memory} of the board"
 
 
 def require_weights_fit(name: str, info: TargetInfo, needed: MemoryEstimate) -> None:
@@ -80,16 +89,39 @@ def require_weights_fit(name: str, info: TargetInfo, needed: MemoryEstimate) -> 
         )
 
 
-def estimate_file(model: ModelFile, bus: HookBus, targets: Sequence[Component]) -> MemoryEstimate:
+def installed_targets(catalog: Catalog, bus: HookBus) -> list[tuple[str, Component]]:
+    """All installed targets by name, added to the bus; left out are those that are broken or need parameters."""
+    targets: list[tuple[str, Component]] = []
+    for entry in catalog.entries("targets"):
+        try:
+            component = catalog.load("targets", entry.reference)()
+        except (ReidfwError, ValidationError):
+            continue  # `reidfw list --check` tells what is wrong with it
+        bus.add(component, entry.name)
+        targets.append((entry.name, component))
+    return targets
+
+
+def estimate_file(
+    model: ModelFile, bus: HookBus, targets: Sequence[Component], *, to_be_quantized: bool = True
+) -> MemoryEstimate:
     """What a model file takes: Keras models from their architecture, others as a target that reads them says.
+
+    Args:
+        model: the file.
+        bus: holds the targets.
+        targets: those that may read it.
+        to_be_quantized: a Keras model counts as after quantization, else with its floats; other files always count
+            as they are.
 
     Raises:
         DataError: the file is damaged, or nothing that is installed reads its kind.
+        ToolNotFound: a package that reading it needs is not installed.
     """
     if model.format.container == "keras":
         from reidfw_core.models import load_embedding_model
 
-        return estimate_architecture(load_embedding_model(model.path))
+        return estimate_architecture(load_embedding_model(model.path), to_be_quantized=to_be_quantized)
     for target in targets:
         readable = any(model.format.fits(accepted) for accepted in target.accepts)  # type: ignore[attr-defined]
         if readable and bus.supports(target, "estimate_memory"):
@@ -101,17 +133,28 @@ def estimate_file(model: ModelFile, bus: HookBus, targets: Sequence[Component]) 
     )
 
 
-def estimate_architecture(network: Any) -> MemoryEstimate:
-    """What a Keras network takes once it is quantized: a byte for each weight and each activation.
+def estimate_architecture(network: Any, *, to_be_quantized: bool = True) -> MemoryEstimate:
+    """What a Keras network takes: once it is quantized a byte for each weight and each activation, else four.
 
     Args:
         network: a built ``keras.Model``.
+        to_be_quantized: count it as after quantization.
     """
     from reidfw_core._keras.complexity import complexity
 
     cost = complexity(network)
+    width, numbers = (1, "int8") if to_be_quantized else (FLOAT_BYTES, "float32")
     return MemoryEstimate(
-        weights_bytes=cost.parameters,
-        activations_bytes=cost.largest_pair,
-        method="estimated for int8 from the architecture",
+        weights_bytes=width * cost.parameters,
+        activations_bytes=width * cost.largest_pair,
+        method=f"estimated for {numbers} from the architecture",
+    )
+
+
+def after_quantization(estimate: MemoryEstimate) -> MemoryEstimate:
+    """What is left of a float file's estimate when its numbers become bytes."""
+    return MemoryEstimate(
+        weights_bytes=estimate.weights_bytes // FLOAT_BYTES,
+        activations_bytes=estimate.activations_bytes // FLOAT_BYTES,
+        method=f"estimated for int8: a quarter of the {estimate.method}",
     )

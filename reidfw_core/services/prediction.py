@@ -76,6 +76,7 @@ def predict(inp: PredictInput, ctx: RunContext) -> PredictionReport:
         model=inp.model,
         num_threads=runner_threads(inp.general.num_threads_tflite),
         workdir=ctx.board_files_dir,
+        progress=ctx.progress,
     )
     try:
         spec = image_spec(inp.preprocessing, runner.input_shape)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from reidfw_core.api import BoardNotFound, ServiceError, nearest_match
+from reidfw_core.api import BoardNotFound, CommandLine, Progress, ServiceError, nearest_match, no_progress
 from reidfw_targets.board_tools import Optimization
+from reidfw_targets.cloud.hosts import CloudHosts
 from reidfw_targets.cloud.session import CloudSession
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.stedgeai.command import target_of, uses_neural_art
@@ -74,43 +77,84 @@ class BenchmarkRequest:
         return {**fields, "optimization": self.optimization, "fromModel": self.tag}
 
 
+def planned_requests(
+    hosts: CloudHosts, request: BenchmarkRequest, model: Path, *, convert: bool, delete: bool
+) -> tuple[CommandLine, ...]:
+    """The requests of a benchmark in their order, for people; sends none.
+
+    Args:
+        hosts: where the cloud is.
+        request: the benchmark.
+        model: the file that is uploaded.
+        convert, delete: whether it is converted for the STM32MP2 before, and deleted afterwards.
+    """
+    models = _models(hosts)
+    steps = [
+        ("Log in", "POST", hosts.sign_on, "", "unless the kept token is accepted, or can be renewed"),
+        ("Ask for versions", "GET", hosts.versions, "", None),
+        ("Ask for boards", "GET", f"{hosts.benchmarks}/boards", "", None),
+        ("Upload the model", "POST", models, f"file={model}", f"as {request.model}, unless it is there"),
+    ]
+    if convert:
+        body = json.dumps({"model": request.model})
+        steps.append(("Convert it for the accelerator", "POST", f"{hosts.optimizer}/optimize", body, None))
+    steps.append(("Start the benchmark", "POST", _start(hosts, request.board), json.dumps(request.arguments()), None))
+    steps.append(("Ask for its state", "GET", f"{hosts.benchmarks}/benchmark/<id>", "", "until it is done"))
+    if delete:
+        steps.append(("Delete the model", "DELETE", f"{models}/{request.model}", "", "if it was uploaded"))
+    return tuple(
+        CommandLine(title=title, argv=tuple(part for part in (method, url, body) if part), note=note)
+        for title, method, url, body, note in steps
+    )
+
+
 class DeveloperCloud:
     """The calls, each with what it may fail with.
 
     Args:
         session: the connection.
         poll_s: see :data:`POLL_S`.
+        progress: told of the upload, and of each state of a benchmark.
     """
 
-    def __init__(self, session: CloudSession, *, poll_s: float = POLL_S) -> None:
+    def __init__(self, session: CloudSession, *, poll_s: float = POLL_S, progress: Progress = no_progress) -> None:
         self._session = session
         self._hosts = session.hosts
         self._poll_s = poll_s
+        self._progress = progress
 
-    def version(self, wanted: str | None) -> str:
-        """The offered version that is wanted: that one, the newest that begins with it, or the cloud's latest.
+    def version(self, wanted: str | None, board: BoardFacts) -> str:
+        """The offered version that is wanted: that one, the newest that begins with it, or the latest for the board.
+
+        A version that tells its platforms must have that of the board: the cloud's latest need not know STM32MP.
 
         Raises:
-            ServiceError: it is not offered; tells which are.
+            ServiceError: it is not offered, or not for such a board; tells which are.
         """
         listed = self._session.json("GET", self._hosts.versions, with_token=False)
-        offered = {
-            str(entry["version"]): bool(entry.get("isLatest"))
+        entries = {
+            str(entry["version"]): entry
             for entry in (listed if isinstance(listed, list) else ())
             if isinstance(entry, Mapping) and entry.get("version")
         }
-        if not offered:
+        if not entries:
             raise ServiceError(f"The developer cloud's list of versions has an unknown form: {_short(listed)}")
-        newest_first = sorted(offered, key=_numbers, reverse=True)
-        if wanted is None:
-            return next((version for version in newest_first if offered[version]), newest_first[0])
-        for version in newest_first:
-            if version == wanted or version.startswith((f"{wanted}.", f"{wanted}-")):
-                return version
-        raise ServiceError(
-            f"tools.stedgeai.version: the developer cloud does not offer version {wanted}",
-            hint=f"It offers {', '.join(newest_first)}; without the attribute the latest is taken.",
-        )
+        newest_first = sorted(entries, key=lambda version: _age(entries[version]), reverse=True)
+        matching = [one for one in newest_first if wanted is None or f"{one}.".startswith((f"{wanted}.", f"{wanted}-"))]
+        if not matching:
+            raise ServiceError(
+                f"tools.stedgeai.version: the developer cloud does not offer version {wanted}",
+                hint=f"It offers {', '.join(newest_first)}; without the attribute the latest is taken.",
+            )
+        able = [version for version in newest_first if _serves(entries[version], board)]
+        fitting = [version for version in matching if version in able]
+        if not fitting:
+            raise ServiceError(
+                f"The developer cloud's version {wanted or matching[0]} does not serve {board.name}",
+                hint=f"tools.stedgeai.version may be {', '.join(able)}." if able else "None of its versions does.",
+            )
+        latest = (version for version in fitting if entries[version].get("isLatest"))
+        return fitting[0] if wanted is not None else next(latest, fitting[0])
 
     def require_board(self, board: BoardFacts) -> str:
         """Checks that the cloud has a board. Logs in.
@@ -144,12 +188,16 @@ class DeveloperCloud:
         Raises:
             ServiceError: it is refused.
         """
-        models = f"{self._hosts.files}/files/models"
+        models = _models(self._hosts)
         known = self._session.json("GET", models)
         if any(isinstance(entry, Mapping) and entry.get("name") == name for entry in known or ()):
             logger.info("%s is in the developer cloud already", name)
             return False
-        answer = self._session.json("POST", models, files={"file": (name, path.read_bytes())})
+        with (
+            self._progress(f"Uploading {name}", path.stat().st_size, "bytes") as advance,
+            _CountedFile(path, advance) as file,
+        ):
+            answer = self._session.json("POST", models, files={"file": (name, file)})
         if not (isinstance(answer, Mapping) and answer.get("upload")):
             raise ServiceError(f"The developer cloud did not take {name}: {_short(answer)}")
         return True
@@ -160,7 +208,7 @@ class DeveloperCloud:
         Raises:
             ServiceError: it is refused.
         """
-        answer = self._session.json("DELETE", f"{self._hosts.files}/files/models/{quote(name)}")
+        answer = self._session.json("DELETE", f"{_models(self._hosts)}/{quote(name)}")
         if not (isinstance(answer, Mapping) and answer.get("deleted")):
             raise ServiceError(f"The developer cloud did not delete {name}: {_short(answer)}")
 
@@ -175,63 +223,63 @@ class DeveloperCloud:
         """
         started = self._session.json("POST", f"{self._hosts.optimizer}/optimize", repeat=False, body={"model": name})
         run = _field(started, "runtimeId", "the conversion for STM32MP2")
-        done = self._wait(f"{self._hosts.optimizer}/run/{run}", "Conversion", timeout_s, lambda _: None)
+        done = self._wait(f"{self._hosts.optimizer}/run/{run}", "Conversion", timeout_s)
         return str(_field(done, "blobName", "the conversion for STM32MP2"))
 
-    def benchmark(
-        self, request: BenchmarkRequest, timeout_s: float, on_state: Callable[[str], None]
-    ) -> Mapping[str, Any]:
+    def benchmark(self, request: BenchmarkRequest, timeout_s: float) -> Mapping[str, Any]:
         """Starts a benchmark and waits for its result.
 
         Args:
             request: what to measure.
             timeout_s: seconds after which it is given up, counted from the last change of its state.
-            on_state: called with each new state, in words.
 
         Raises:
             ServiceError: refused, failed on the board, or still waiting after the time.
         """
-        kind = "mpu/" if request.board.linux else ""
-        address = f"{self._hosts.benchmarks}/benchmark/{kind}{quote(request.board.name.lower())}"
         arguments = request.arguments()
         body: dict[str, Any] = (
             {"model": arguments["model"], "args": json.dumps(arguments)}
             if self._takes_nested_arguments()
             else arguments
         )
-        started = self._session.json("POST", address, repeat=False, body=body)
+        started = self._session.json("POST", _start(self._hosts, request.board), repeat=False, body=body)
         if isinstance(started, Mapping) and started.get("errors"):
             raise ServiceError(f"The developer cloud refuses the benchmark: {_short(started['errors'])}")
         number = _field(started, "benchmarkId", "the start of a benchmark")
         logger.info("Benchmark %s started on %s", number, request.board.name)
-        return self._wait(
-            f"{self._hosts.benchmarks}/benchmark/{quote(str(number))}", f"Benchmark {number}", timeout_s, on_state
-        )
+        return self._wait(f"{self._hosts.benchmarks}/benchmark/{quote(str(number))}", f"Benchmark {number}", timeout_s)
 
-    def _wait(self, address: str, what: str, timeout_s: float, on_state: Callable[[str], None]) -> Mapping[str, Any]:
+    def _wait(self, address: str, what: str, timeout_s: float) -> Mapping[str, Any]:
+        """Asks until it is done; each new state is logged, and has a progress of its own."""
         state = shown = ""
         changed = time.monotonic()
-        while True:
-            answer = self._session.json("GET", address)
-            now = _field(answer, "state", what)
-            if now != state:
-                state, changed = str(now), time.monotonic()
-            if state == "error":
-                raise ServiceError(
-                    f"{what} failed in the developer cloud: {answer.get('message') or 'it does not say why'}"
-                )
-            text = _in_words(state, answer)
-            if text != shown:
-                shown = text
-                on_state(text)
-            if state == "done":
-                return dict(answer)
-            if time.monotonic() - changed > timeout_s:
-                raise ServiceError(
-                    f"{what} was given up: it has been {STATES.get(state, state)} for {timeout_s:g} s",
-                    hint="Try again later, or allow more time: benchmarking.tool_options.timeout_s.",
-                )
-            time.sleep(self._poll_s)
+        with ExitStack() as bar:
+            while True:
+                answer = self._session.json("GET", address)
+                now = str(_field(answer, "state", what))
+                if now != state:
+                    state, changed = now, time.monotonic()
+                if state == "error":
+                    raise ServiceError(
+                        f"{what} failed in the developer cloud: {answer.get('message') or 'it does not say why'}"
+                    )
+                text, percent = _in_words(state, answer), answer.get("progress")
+                if text != shown:
+                    shown = text
+                    logger.info("Developer cloud: %s", text)
+                    bar.close()
+                    total, unit = (100, "%") if _is_number(percent) else (0, "s")
+                    advance = bar.enter_context(self._progress(f"Developer cloud: {text}", total, unit))
+                if state == "done":
+                    return dict(answer)
+                waited_s = time.monotonic() - changed
+                if waited_s > timeout_s:
+                    raise ServiceError(
+                        f"{what} was given up: it has been {STATES.get(state, state)} for {timeout_s:g} s",
+                        hint="Try again later, or allow more time: benchmarking.tool_options.timeout_s.",
+                    )
+                advance(int(percent if unit == "%" and _is_number(percent) else waited_s))
+                time.sleep(self._poll_s)
 
     def _takes_nested_arguments(self) -> bool:
         """Whether this version of the cloud wants the arguments as one text; it describes its interface itself."""
@@ -260,12 +308,25 @@ def _describes_nested_arguments(description: Mapping[str, Any]) -> bool:
 
 def _in_words(state: str, answer: Mapping[str, Any]) -> str:
     text = STATES.get(state, state.replace("_", " "))
-    progress, step, total = (answer.get(name) for name in ("progress", "step", "totalStep"))
-    if step is not None and total:
-        text += f", step {step} of {total}"
-    if isinstance(progress, int | float) and state != "done":
-        text += f", {progress:g} %"
-    return text
+    step, total = answer.get("step"), answer.get("totalStep")
+    return f"{text}, step {step} of {total}" if step is not None and total else text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class _CountedFile(io.BufferedReader):
+    """A file that tells how much of it has been read, so how much has been sent."""
+
+    def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path))
+        self._advance = advance
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self._advance(self.tell())
+        return found
 
 
 def _field(answer: Any, name: str, what: str) -> Any:
@@ -279,5 +340,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
-def _numbers(version: str) -> list[int]:
-    return [int(part) if part.isdigit() else -1 for part in version.replace("-", ".").split(".")]
+def _age(entry: Mapping[str, Any]) -> tuple[bool, list[int]]:
+    """Sorts versions: those of ST Edge AI Core after those of STM32CubeAI, which had higher numbers."""
+    numbers = [int(part) if part.isdigit() else -1 for part in str(entry["version"]).replace("-", ".").split(".")]
+    return bool(entry.get("edgeAiCore")), numbers
+
+
+def _serves(entry: Mapping[str, Any], board: BoardFacts) -> bool:
+    """Whether a version serves a kind of board, as far as it tells."""
+    if uses_neural_art(board) and entry.get("supportsNeuralArt") is False:
+        return False
+    platforms = entry.get("platform")
+    return not platforms or ("stm32mpu" if board.linux else "stm32") in platforms
+
+
+def _models(hosts: CloudHosts) -> str:
+    return f"{hosts.files}/files/models"
+
+
+def _start(hosts: CloudHosts, board: BoardFacts) -> str:
+    return f"{hosts.benchmarks}/benchmark/{'mpu/' if board.linux else ''}{quote(board.name.lower())}"

@@ -6,21 +6,21 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from reidfw_core.api import BenchmarkReport, ComponentParams, ModelFile, ServiceError, atomic_path
+from reidfw_core.api import BenchmarkReport, CommandLine, ComponentParams, ModelFile, ServiceError, atomic_path
 from reidfw_targets.board_tools import BoardTool
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.stedgeai.reports import ReportError, flash_split, read_parts
 from reidfw_targets.stedgeai.tool import report_of, statistics_tag
 
 if TYPE_CHECKING:
-    from reidfw_targets.cloud.service import DeveloperCloud
+    from reidfw_targets.cloud.service import BenchmarkRequest, DeveloperCloud
 
 logger = logging.getLogger(__name__)
 
@@ -53,41 +53,62 @@ class StEdgeAiCloud(BoardTool):
         with CloudSession() as session:
             cloud = DeveloperCloud(session)
             there = cloud.require_board(board)
-            version = cloud.version(self.settings.version)
+            version = cloud.version(self.settings.version, board)
             return f"developer cloud, ST Edge AI Core {version}" + (f", {there}" if there else "")
+
+    def list_commands(self, board: BoardFacts, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:  # noqa: ARG002
+        """The requests to the cloud; see :meth:`BoardTool.list_commands`."""
+        from reidfw_targets.cloud.hosts import CloudHosts
+        from reidfw_targets.cloud.service import planned_requests
+
+        name = _remote_name(model.path) if model.path.is_file() else model.path.name
+        request = self._request(board, model, name, self.settings.version or "<latest version>")
+        return planned_requests(
+            CloudHosts.from_environment(),
+            request,
+            model.path,
+            convert=self._converts(board),
+            delete=self.params.delete_model,
+        )
 
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Uploads, runs, and reads the result; see :meth:`BoardTool.benchmark`."""
-        from reidfw_targets.cloud.service import BenchmarkRequest, DeveloperCloud
+        from reidfw_targets.cloud.service import DeveloperCloud
         from reidfw_targets.cloud.session import CloudSession
 
         with CloudSession() as session:
-            cloud = DeveloperCloud(session, poll_s=self.poll_s)
-            version = cloud.version(self.settings.version)
+            cloud = DeveloperCloud(session, poll_s=self.poll_s, progress=self.progress)
+            version = cloud.version(self.settings.version, board)
             name = _remote_name(model.path)
             uploaded = cloud.upload(model.path, name)
             try:
-                request = BenchmarkRequest(
-                    board=board,
-                    model=self._converted(cloud, board, name),
-                    version=version,
-                    optimization=self.settings.optimization,
-                    tag=statistics_tag(model),
-                )
-                answer = cloud.benchmark(
-                    request, self.params.timeout_s, lambda state: logger.info("Developer cloud: %s", state)
-                )
+                sent = self._converted(cloud, board, name)
+                answer = cloud.benchmark(self._request(board, model, sent, version), self.params.timeout_s)
             finally:
                 if uploaded and self.params.delete_model:
                     _delete(cloud, name)
         with atomic_path(workdir / RESULT_NAME) as temporary:
             temporary.write_text(json.dumps(answer, indent=1), encoding="utf-8")
-        tool = f"ST Edge AI Core {version}, developer cloud"
-        details: dict[str, Any] = {"version": version, "uploaded_as": name, "model_deleted": self.params.delete_model}
-        return read_linux_result(answer, tool, details) if board.linux else read_result(answer, tool, details)
+        details = {"uploaded_as": name, "model_deleted": uploaded and self.params.delete_model}
+        read = read_linux_result if board.linux else read_result
+        return read(answer, version, details)
+
+    def _request(self, board: BoardFacts, model: ModelFile, name: str, version: str) -> BenchmarkRequest:
+        from reidfw_targets.cloud.service import BenchmarkRequest
+
+        return BenchmarkRequest(
+            board=board,
+            model=name,
+            version=version,
+            optimization=self.settings.optimization,
+            tag=statistics_tag(model),
+        )
+
+    def _converts(self, board: BoardFacts) -> bool:
+        return board.series == "STM32MP2" and bool(self.params.convert_for_npu)
 
     def _converted(self, cloud: DeveloperCloud, board: BoardFacts, name: str) -> str:
-        if board.series != "STM32MP2" or not self.params.convert_for_npu:
+        if not self._converts(board):
             return name
         try:
             return cloud.optimize_for_mp2(name, self.params.timeout_s)
@@ -98,7 +119,7 @@ class StEdgeAiCloud(BoardTool):
             ) from cause
 
 
-def read_result(answer: Mapping[str, Any], tool: str, details: dict[str, Any]) -> BenchmarkReport:
+def read_result(answer: Mapping[str, Any], version: str, details: dict[str, Any]) -> BenchmarkReport:
     """The report of a microcontroller.
 
     Internal and external flash come from the cloud's lists of constants, for its pools do not always have them.
@@ -123,10 +144,10 @@ def read_result(answer: Mapping[str, Any], tool: str, details: dict[str, Any]) -
         raise ServiceError(f"The developer cloud's result cannot be read: {cause}") from cause
     if cost.duration_ms is None:
         raise ServiceError("The developer cloud's result has no inference time (info.graphs[0].exec_time.duration_ms)")
-    return report_of(cost, tool, details)
+    return report_of(cost, _label(version), version, details)
 
 
-def read_linux_result(answer: Mapping[str, Any], tool: str, details: dict[str, Any]) -> BenchmarkReport:
+def read_linux_result(answer: Mapping[str, Any], version: str, details: dict[str, Any]) -> BenchmarkReport:
     """The report of a board with Linux.
 
     Raises:
@@ -135,18 +156,29 @@ def read_linux_result(answer: Mapping[str, Any], tool: str, details: dict[str, A
     found = answer.get("benchmark")
     try:
         time = found["exec_time"]  # type: ignore[index]
-        shares = {f"{part}_percent": float(time[f"{part}_percent"]) for part in ("npu", "gpu", "cpu")}
+        ram_kib = float(found["ram_peak"]) / 1024  # type: ignore[index]
+        size_kib = float(found["model_size"]) / 1024  # type: ignore[index]
         return BenchmarkReport(
             inference_ms=float(time["duration_ms"]),
-            total_ram_kib=float(found["ram_peak"]) / 1024,  # type: ignore[index]
-            weights_flash_kib=float(found["model_size"]) / 1024,  # type: ignore[index]
-            tool=tool,
-            details={**details, **shares, "tool_version": found.get("tool_version")},  # type: ignore[union-attr]
+            total_ram_kib=ram_kib,
+            weights_flash_kib=size_kib,
+            tool=_label(version),
+            further_metrics={
+                "Model Size KiB": size_kib,
+                "Peak Ram KiB": ram_kib,
+                **{f"{part.upper()} usage": float(time[f"{part}_percent"]) for part in ("npu", "gpu", "cpu")},
+            },
+            labels={"stm32ai_version": version},
+            details={**details, "tool_version": found.get("tool_version")},  # type: ignore[union-attr]
         )
     except (AttributeError, KeyError, TypeError, ValueError) as cause:
         raise ServiceError(
             f"The developer cloud's result has another form than known ({type(cause).__name__}: {cause})"
         ) from cause
+
+
+def _label(version: str) -> str:
+    return f"ST Edge AI Core {version}, developer cloud"
 
 
 def _remote_name(path: Path) -> str:

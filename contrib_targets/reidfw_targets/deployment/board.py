@@ -16,12 +16,15 @@ from reidfw_core.api import (
     DeploymentReport,
     ModelFile,
     Problem,
+    Progress,
+    ToolNotFound,
     hookimpl,
 )
 from reidfw_targets.deployment.deployer import Wanted, deploy, list_steps, prepare
 from reidfw_targets.deployment.flashing import find_probe
-from reidfw_targets.deployment.toolbox import Toolbox
+from reidfw_targets.deployment.toolbox import PROGRAMMER, Toolbox
 from reidfw_targets.facts import BoardFacts
+from reidfw_targets.stedgeai.executable import find_executable
 
 DEPLOY = "deploy_model"
 
@@ -65,6 +68,16 @@ class Deployable:
         probe = find_probe(ready.tools.programmer, wanted.board.name, wanted.serial, None)
         return f"{told}, board on ST-LINK probe {probe.serial}"
 
+    def describe_deployment(self) -> str:
+        """Whether the programs are there, in one line; starts none of them."""
+        params = self.params
+        try:
+            executable, _ = find_executable(params.path_to_stedgeai)
+            programmer = Toolbox(cube_ide=params.path_to_cubeIDE).find(PROGRAMMER) if params.flash_board else None
+        except ToolNotFound as cause:
+            return f"no: {cause.message}"
+        return f"with {executable}" + (f" and {programmer}" if programmer else "")
+
     @hookimpl
     def list_commands(self, ability: str, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:
         """The commands of a deployment; for other abilities those of the board, if it tells any."""
@@ -76,10 +89,12 @@ class Deployable:
         return list_steps(wanted, ready, model.path, workdir)
 
     @hookimpl
-    def deploy_model(self, model: ModelFile, workdir: Path, app: ApplicationSettings) -> DeploymentReport:
+    def deploy_model(
+        self, model: ModelFile, workdir: Path, app: ApplicationSettings, progress: Progress
+    ) -> DeploymentReport:
         """Deploys a model; see the hook's contract."""
         wanted = self._wanted()
-        return deploy(wanted, prepare(wanted, Toolbox(cube_ide=wanted.cube_ide)), model, workdir, app)
+        return deploy(wanted, prepare(wanted, Toolbox(cube_ide=wanted.cube_ide)), model, workdir, app, progress)
 
     def _wanted(self) -> Wanted:
         params = self.params

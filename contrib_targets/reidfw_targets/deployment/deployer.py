@@ -15,13 +15,14 @@ from reidfw_core.api import (
     DeploymentReport,
     DoesNotFit,
     ModelFile,
+    Progress,
     ToolFailed,
     ToolNotFound,
     atomic_path,
 )
 from reidfw_targets.board_tools import Optimization
 from reidfw_targets.commands import Command, run_command
-from reidfw_targets.deployment import header, neural_art, steps, weights
+from reidfw_targets.deployment import header, steps, weights
 from reidfw_targets.deployment.files import RUNTIME_FOLDER, copy_all, plan_copies
 from reidfw_targets.deployment.flashing import (
     BOOT_SWITCHES,
@@ -36,8 +37,9 @@ from reidfw_targets.deployment.steps import Tools
 from reidfw_targets.deployment.toolbox import CUBE_IDE, GCC, MAKE, PROGRAMMER, SIGNING_TOOL, Toolbox
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.model_io import ModelIo, read_model_io
+from reidfw_targets.stedgeai import neural_art
 from reidfw_targets.stedgeai.command import uses_neural_art
-from reidfw_targets.stedgeai.executable import Version, find_executable
+from reidfw_targets.stedgeai.executable import RECENT, Version, find_executable
 from reidfw_targets.stedgeai.local import local_installation
 from reidfw_targets.stedgeai.reports import ReportError, read_folder
 
@@ -46,7 +48,6 @@ logger = logging.getLogger(__name__)
 HEADER_FOLDER = "C_header"
 LOG_FOLDER = "logs"
 
-_NEWEST = Version(3, 0, 0)
 _NO_CONFIGURATION = re.compile(r"no config(?:uration)? matched", re.IGNORECASE)
 
 
@@ -128,7 +129,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
     project = read_project(wanted.project_folder, wanted.board.name, tags)
     compiler = toolbox.find(GCC) if make is not None else None
     executable, version, installation = _stedgeai(wanted, dry=dry)
-    if not dry and project.runtime_version is not None and _differs(project.runtime_version, version):
+    if not dry and project.runtime_version is not None and not version.answers_to(project.runtime_version):
         raise ToolNotFound(
             f"The C project is made for ST Edge AI Core {project.runtime_version}; {executable} is {version}",
             hint=f"Install {project.runtime_version}, or change stm_ai_runtime.version in {project.path}.",
@@ -181,13 +182,15 @@ def list_steps(wanted: Wanted, ready: Ready, model: Path, workdir: Path) -> tupl
     return tuple(commands)
 
 
-def deploy(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: ApplicationSettings) -> DeploymentReport:
+def deploy(
+    wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: ApplicationSettings, progress: Progress
+) -> DeploymentReport:
     """Deploys; see the hook ``deploy_model`` for what it raises."""
     io = checked_io(model, wanted)
     logs = workdir / LOG_FOLDER
     logs.mkdir(exist_ok=True)
     tools, configuration = ready.tools, ready.configuration
-    runner = _Runner(logs, verbose=wanted.verbose)
+    runner = _Runner(logs, progress, verbose=wanted.verbose)
     try:
         probe_serial = None
         if wanted.flash_board:
@@ -211,7 +214,7 @@ def deploy(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: A
         raise KeyboardInterrupt("Nothing was written to the board.") from None
     if flashing and (switches := BOOT_SWITCHES.get(wanted.board.name)):
         logger.info("Writing needs the boot switches so: %s", switches.programming)
-    flash(flashing, wanted.board.name, logs / "flash.log", verbose=wanted.verbose)
+    flash(flashing, wanted.board.name, logs / "flash.log", verbose=wanted.verbose, progress=progress)
     return DeploymentReport(
         firmware=firmware,
         next_steps=_next_steps(wanted),
@@ -263,14 +266,15 @@ def checked_io(model: ModelFile, wanted: Wanted) -> ModelIo:
 class _Runner:
     """Runs commands, each with a log of its own, and remembers them."""
 
-    def __init__(self, logs: Path, *, verbose: bool) -> None:
-        self.logs, self._verbose = logs, verbose
+    def __init__(self, logs: Path, progress: Progress, *, verbose: bool) -> None:
+        self.logs, self._progress, self._verbose = logs, progress, verbose
         self.done: list[tuple[str, ...]] = []
 
     def run(self, command: Command) -> str:
         name = re.sub(r"[^a-z0-9]+", "_", command.title.lower()).strip("_")
         self.done.append(command.argv)
-        return run_command(command, self.logs / f"{len(self.done):02d}-{name}.log", verbose=self._verbose).output
+        log = self.logs / f"{len(self.done):02d}-{name}.log"
+        return run_command(command, log, verbose=self._verbose, progress=self._progress).output
 
 
 def _configuration_name(wanted: Wanted, project: CProject) -> str | None:
@@ -301,12 +305,7 @@ def _stedgeai(wanted: Wanted, *, dry: bool) -> tuple[Path, Version, Path]:
         executable, _ = find_executable(wanted.stedgeai)
     except ToolNotFound:
         executable = wanted.stedgeai or Path("stedgeai")
-    return executable, _NEWEST, Path("<folder of ST Edge AI Core>")
-
-
-def _differs(asked: str, found: Version) -> bool:
-    parsed = Version.parse(asked)
-    return parsed is None or parsed != Version(found.major, found.minor, found.micro, cube_ai=parsed.cube_ai)
+    return executable, RECENT, Path("<folder of ST Edge AI Core>")
 
 
 def _neural_art_path(wanted: Wanted, ready: Ready, workdir: Path) -> Path | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reidfw_core.api import BoardNotFound, ReidfwError, ToolFailed
+from reidfw_core.api import BoardNotFound, Progress, ReidfwError, ToolFailed, no_progress
 from reidfw_targets.commands import Command, run_command
 from reidfw_targets.processes import tail
 
@@ -160,8 +160,10 @@ def written_place(argv: Sequence[str]) -> str:
     return "the board"
 
 
-def flash(commands: Sequence[Command], board: str, log: Path, *, verbose: bool = False) -> None:
-    """Writes to the board, one command after the other, until the first failure.
+def flash(
+    commands: Sequence[Command], board: str, log: Path, *, verbose: bool = False, progress: Progress = no_progress
+) -> None:
+    """Writes to the board, one command after the other, until the first failure; ``progress`` is told of each.
 
     Raises:
         ToolFailed: the programmer failed or printed an error; the message says what state the board is in.
@@ -169,7 +171,7 @@ def flash(commands: Sequence[Command], board: str, log: Path, *, verbose: bool =
     """
     for number, command in enumerate(commands):
         try:
-            done = run_command(command, log, verbose=verbose)
+            done = run_command(command, log, verbose=verbose, progress=progress)
             fault = _ERROR.search(done.output)
             if fault is not None:
                 raise ToolFailed(

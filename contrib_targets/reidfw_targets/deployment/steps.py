@@ -10,7 +10,6 @@ from pathlib import Path
 from reidfw_targets.board_tools import Optimization
 from reidfw_targets.commands import Command
 from reidfw_targets.deployment.flashing import FLASH_TIMEOUT_S, flash_argv, written_place
-from reidfw_targets.deployment.neural_art import DETECTOR_PROFILE, PROFILE
 from reidfw_targets.deployment.project import Configuration
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.stedgeai.command import (
@@ -21,6 +20,7 @@ from reidfw_targets.stedgeai.command import (
     uses_neural_art,
 )
 from reidfw_targets.stedgeai.executable import Version
+from reidfw_targets.stedgeai.neural_art import DETECTOR_PROFILE, PROFILE
 
 GENERATE_TIMEOUT_S = 3600.0
 BUILD_TIMEOUT_S = 3600.0

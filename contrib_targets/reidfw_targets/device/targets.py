@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,6 +18,7 @@ from reidfw_core.api import (
     EmbeddingRunner,
     ModelFile,
     ModelFormat,
+    Progress,
     Target,
     TargetInfo,
     ToolFailed,
@@ -85,6 +86,12 @@ class StEdgeAiTarget(Target):
     def _installation(self) -> StEdgeAiInstallation:
         return local_installation(self.params.path_to_stedgeai, "Evaluation on a device")
 
+    def _described(self, look: Callable[[], str]) -> dict[str, str]:
+        try:
+            return {"open_runner": f"with {look()}"}
+        except (BoardNotFound, ToolNotFound) as cause:
+            return {"open_runner": f"no: {cause.message}"}
+
     def _executable(self) -> Path:
         """For a dry run: the executable, or its bare name where it is not there."""
         try:
@@ -107,6 +114,11 @@ class StEdgeAiHost(StEdgeAiTarget):
         return TargetInfo(core="this computer", source="C code of ST Edge AI Core, compiled for it")
 
     @hookimpl
+    def describe_abilities(self) -> Mapping[str, str]:
+        """Whether the tool is there; starts no program."""
+        return self._described(lambda: str(find_executable(self.params.path_to_stedgeai)[0]))
+
+    @hookimpl
     def probe_target(self) -> str:
         """Finds tool and package; see the hook's contract."""
         installation = self._installation()
@@ -120,7 +132,7 @@ class StEdgeAiHost(StEdgeAiTarget):
         return (library_command(self._executable(), model.path, self._in_out(), workdir).line,)
 
     @hookimpl
-    def open_runner(self, model: ModelFile, workdir: Path) -> EmbeddingRunner:
+    def open_runner(self, model: ModelFile, workdir: Path, progress: Progress) -> EmbeddingRunner:
         """Builds the library and opens it; see the hook's contract.
 
         Raises:
@@ -140,9 +152,8 @@ class StEdgeAiHost(StEdgeAiTarget):
                     hint="Leave out profile to have it built.",
                 )
         else:
-            run_command(
-                library_command(installation.executable, model.path, self._in_out(), folder), workdir / LOG_NAME
-            )
+            command = library_command(installation.executable, model.path, self._in_out(), folder)
+            run_command(command, workdir / LOG_NAME, progress=progress)
         if not (folder / WORKSPACE).is_dir():
             raise ToolFailed(
                 f"Build the network for this computer: ST Edge AI Core made no {WORKSPACE} in {folder}",
@@ -177,6 +188,16 @@ class StEdgeAiBoard(StEdgeAiTarget):
         return self.info
 
     @hookimpl
+    def describe_abilities(self) -> Mapping[str, str]:
+        """Whether the tool and a serial port are there; starts no program, opens no port."""
+        return self._described(
+            lambda: (
+                f"{find_executable(self.params.path_to_stedgeai)[0]}, port "
+                + " or ".join(candidate_ports(self.params.serial_port))
+            )
+        )
+
+    @hookimpl
     def probe_target(self) -> str:
         """Finds tool, scripts and serial port; see the hook's contract."""
         ports = ", ".join(candidate_ports(self.params.serial_port))
@@ -194,7 +215,7 @@ class StEdgeAiBoard(StEdgeAiTarget):
         return [command.line for command in self._commands(executable, folder / "scripts" / "N6_scripts", model)]
 
     @hookimpl
-    def open_runner(self, model: ModelFile, workdir: Path) -> EmbeddingRunner:
+    def open_runner(self, model: ModelFile, workdir: Path, progress: Progress) -> EmbeddingRunner:
         """Makes the board ready and connects to it; see the hook's contract.
 
         Raises:
@@ -207,7 +228,7 @@ class StEdgeAiBoard(StEdgeAiTarget):
             scripts = scripts_folder(installation.folder, self.board_kind)
             workdir.mkdir(parents=True, exist_ok=True)
             for command in self._commands(installation.executable, scripts, model):
-                run_command(command, workdir / LOG_NAME)
+                run_command(command, workdir / LOG_NAME, progress=progress)
         return _runner(connect(self.params.serial_port, self.board_kind), expected, model)
 
     def _commands(self, executable: Path, scripts: Path, model: ModelFile) -> tuple[Command, ...]:

@@ -13,12 +13,13 @@ from typing import Literal
 from reidfw_targets.board_tools import Optimization
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.stedgeai.executable import Version
+from reidfw_targets.stedgeai.neural_art import PROFILE, settings_path
 
 SERIAL_SPEED = 921600
 """Bits a second of the validation firmware's serial line."""
 
 _TARGETS = {"STM32H7RS": "stm32h7"}
-"""Series whose target is not their name."""
+"""Series whose target is not their name: the tool lists no STM32H7RS, whose core is a Cortex-M7 too."""
 
 
 def target_of(board: BoardFacts) -> str:
@@ -102,9 +103,14 @@ def benchmark_arguments(
 ) -> list[str]:
     """Generates C code for a board only to see what it takes.
 
-    Boards with Neural-ART are compiled for it, where ``optimization`` has no meaning.
+    Boards with Neural-ART are compiled for it, where ``optimization`` has no meaning: with the profile of the
+    re-identification application in the folder's own file, so that a deployment takes what was measured.
     """
-    how = ["--st-neural-art", "default"] if uses_neural_art(board) else ["--optimization", optimization]
+    how = (
+        ["--st-neural-art", f"{PROFILE}@{settings_path(board, folder)}"]
+        if uses_neural_art(board)
+        else ["--optimization", optimization]
+    )
     old = ["--allocate-inputs", "--allocate-outputs"] if version.is_old else []
     places = ["--output", str(folder), "--workspace", str(folder)]
     return ["generate", "--target", target_of(board), "-m", str(model), "-v", "0", *places, *how, *old]
@@ -136,8 +142,8 @@ def validate_arguments(
 def deployment_arguments(
     target: str, model: Path, folder: Path, options: GenerateOptions, version: Version
 ) -> list[str]:
-    """Generates C code for an application. Version 10.1.0 wants a workspace of its own."""
-    workspace = folder / "workspace" if version == Version(10, 1, 0) else folder
+    """Generates C code for an application. STM32CubeAI 10.1.0 wants a workspace of its own."""
+    workspace = folder / "workspace" if version.answers_to("10.1.0") else folder
     return [
         *("generate", "--target", target, "-m", str(model), "--output", str(folder), "--workspace", str(workspace)),
         *options.arguments(),

@@ -8,10 +8,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from reidfw_core.api import ToolFailed, ToolNotFound
-from reidfw_targets.processes import run_logged, tail
+from reidfw_targets.processes import last_words, run_logged
 
 INSTALLATION_VARIABLE = "STEDGEAI_CORE_DIR"
 """Environment variable that names the folder of an installation."""
@@ -25,51 +26,87 @@ PROBE_TIMEOUT_S = 60.0
 Which = Callable[[str], str | None]
 
 _FOLDERS = {"win32": ("windows",), "darwin": ("mac", "macarm"), "linux": ("linux",)}
+_PACK = "STM32Cube/Repository/Packs/STMicroelectronics/X-CUBE-AI"
+"""Where STM32CubeMX installs the tool, below the home folder; its folders are named by versions of the pack."""
+
 _USUAL = {
-    "win32": ("C:/ST/STEdgeAI",),
-    "darwin": ("/Applications/ST/STEdgeAI", "~/ST/STEdgeAI"),
-    "linux": ("/opt/ST/STEdgeAI", "~/ST/STEdgeAI"),
+    "win32": ("C:/ST/STEdgeAI", f"~/{_PACK}"),
+    "darwin": ("/Applications/ST/STEdgeAI", "~/ST/STEdgeAI", f"~/{_PACK}"),
+    "linux": ("/opt/ST/STEdgeAI", "~/ST/STEdgeAI", f"~/{_PACK}"),
 }
-_NUMBER = r"(?<![\d.])(\d+)\.(\d+)(?:\.(\d+))?(?:-(\w+))?(?![\d.])"
-_NAMED = re.compile(rf"(?:ST\.?\s?Edge\.?\s?AI(?:[\s.]?Core)?|(STM32Cube\.?AI))\s*v?{_NUMBER}", re.IGNORECASE)
-_BARE = re.compile(f"(){_NUMBER}")
+_NUMBER = r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:-(\w+))?(?![\d.])"
+_CORE = re.compile(rf"\bST[\s.]?Edge[\s.]?AI(?:[\s.]?Core)?\s+{_NUMBER}", re.IGNORECASE)
+_CUBE_AI = re.compile(rf"\b(?:STM32Cube\.?AI|STM\.ai)\s+{_NUMBER}", re.IGNORECASE)
+_PLAIN = re.compile(_NUMBER)
+
+_CUBE_AI_AHEAD = 8
+"""ST Edge AI Core 1.0 to 4.0 are STM32CubeAI 9.0 to 12.0."""
+
+Numbers = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
-    """Version of the tool. STM32CubeAI 9 and 10 are the same program as ST Edge AI Core 1 and 2.
+    """Version of the tool, which is told under two names: ST Edge AI Core 2.1.0 is STM32CubeAI 10.1.0.
 
     Attributes:
-        major, minor, micro: the numbers; only these are compared.
+        major, minor, micro: of ST Edge AI Core; of STM32CubeAI where the tool is older than that name. Only these are
+            compared.
         build: what follows them, for example ``19899``.
-        cube_ai: told under the old name, STM32CubeAI.
+        cube_ai: the numbers under the name STM32CubeAI.
     """
 
     major: int
     minor: int
     micro: int = 0
     build: str = field(default="", compare=False)
-    cube_ai: bool = field(default=False, compare=False)
+    cube_ai: Numbers | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Version | None:
-        """The version in what ``--version`` prints, None where there is none.
+        """The version in what ``--version`` prints, None where it is not that of ST's tool.
 
-        One behind the tool's name goes before others, which may be versions of parts of it.
+        The versions of its parts stand there too, and other programs print numbers as well, so only one behind the
+        tool's own name counts.
         """
-        found = _NAMED.search(text) or _BARE.search(text)
+        core, cube_ai = _CORE.search(text), _CUBE_AI.search(text)
+        found = core or cube_ai
         if found is None:
             return None
-        name, major, minor, micro, build = found.groups()
-        return cls(int(major), int(minor), int(micro or 0), build or "", bool(name))
+        numbers = _numbers(found)
+        told = _numbers(cube_ai) if cube_ai else (numbers[0] + _CUBE_AI_AHEAD, *numbers[1:])
+        return cls(*numbers, build=found[4] or "", cube_ai=told)
+
+    @property
+    def numbers(self) -> Numbers:
+        """Major, minor and micro."""
+        return self.major, self.minor, self.micro
+
+    @property
+    def is_cube_ai(self) -> bool:
+        """From before the tool was called ST Edge AI Core."""
+        return self.cube_ai == self.numbers
 
     @property
     def is_old(self) -> bool:
-        """From before ST Edge AI Core: inputs and outputs are put into the activations on demand only."""
-        return self.cube_ai and self.major < 9
+        """Puts inputs and outputs into the activations on demand only, as STM32CubeAI did before version 9."""
+        return self.is_cube_ai and self.major < 9
+
+    def answers_to(self, asked: str) -> bool:
+        """Whether a version such as ``3.0.0``, of either name, is this one."""
+        found = _PLAIN.fullmatch(asked.strip())
+        return found is not None and _numbers(found) in (self.numbers, self.cube_ai)
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.micro}" + (f"-{self.build}" if self.build else "")
+
+
+def _numbers(found: re.Match[str]) -> Numbers:
+    return int(found[1]), int(found[2]), int(found[3] or 0)
+
+
+RECENT = Version(3, 0, 0)
+"""Stands in a dry run for the version that nobody has asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +133,7 @@ class StEdgeAiInstallation:
     @property
     def label(self) -> str:
         """What reports call it."""
-        return f"{'STM32CubeAI' if self.version.cube_ai else 'ST Edge AI Core'} {self.version}"
+        return f"{'STM32CubeAI' if self.version.is_cube_ai else 'ST Edge AI Core'} {self.version}"
 
 
 def find_executable(
@@ -150,15 +187,21 @@ def probe(executable: Path, found_by: str, timeout_s: float = PROBE_TIMEOUT_S) -
         ToolNotFound: it cannot be started.
         ToolFailed: it fails, does not answer in time, or tells no version.
     """
-    done = run_logged([executable, "--version"], timeout_s=timeout_s)
+    hint = (
+        f"It was found by {found_by}. Give the program stedgeai of ST Edge AI Core in tools.stedgeai.path_to_stedgeai."
+    )
+    try:
+        done = run_logged([executable, "--version"], timeout_s=timeout_s)
+    except ToolFailed as cause:
+        raise ToolFailed(cause.message, argv=cause.argv, code=cause.code, hint=hint) from cause
     version = Version.parse(done.output)
     if version is None:
-        printed = f"it printed:\n{tail(done.output.splitlines())}" if done.output.strip() else "it printed nothing"
         raise ToolFailed(
-            f"{executable} tells no version, so it is not ST Edge AI Core; {printed}",
+            f"{executable} does not tell a version of ST Edge AI Core, so it is something else. "
+            f"{last_words(done.output.splitlines())}",
             argv=done.argv,
             code=0,
-            hint=f"It was found by {found_by}. Give tools.stedgeai.path_to_stedgeai.",
+            hint=hint,
         )
     return StEdgeAiInstallation(
         executable=executable, version=version, found_by=found_by, warning=_mismatch(executable, version)
@@ -203,10 +246,10 @@ def _places(folder: Path, name: str, platform: str) -> Iterator[Path]:
 
 def _mismatch(executable: Path, version: Version) -> str | None:
     """A folder named like a version in the path that is not the version told."""
-    for part in reversed(executable.parts[:-1]):
+    for above, part in reversed(list(pairwise(executable.parts[:-1]))):
         if re.fullmatch(r"\d+\.\d+(\.\d+)?", part):
-            told = f"{version.major}.{version.minor}.{version.micro}"
-            if not f"{told}.".startswith(f"{part}."):
+            told = (".".join(map(str, numbers)) for numbers in (version.numbers, version.cube_ai) if numbers)
+            if above != Path(_PACK).name and not any(f"{one}.".startswith(f"{part}.") for one in told):
                 return f"{executable} lies in a folder of version {part}, but says that it is {version}"
             return None
     return None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from reidfw_core.api import BenchmarkReport, ComponentParams, ModelFile, ToolFailed, ToolNotFound
+from reidfw_core.api import BenchmarkReport, CommandLine, ComponentParams, ModelFile, ToolFailed, ToolNotFound
 from reidfw_targets.board_tools import BoardTool
+from reidfw_targets.commands import Command, run_command
 from reidfw_targets.facts import BoardFacts
-from reidfw_targets.processes import run_logged
-from reidfw_targets.stedgeai.command import benchmark_arguments, uses_neural_art
-from reidfw_targets.stedgeai.executable import StEdgeAiInstallation, find_executable, probe
+from reidfw_targets.processes import last_words
+from reidfw_targets.stedgeai.command import benchmark_arguments, uses_neural_art, version_arguments
+from reidfw_targets.stedgeai.executable import RECENT, StEdgeAiInstallation, find_executable, probe
+from reidfw_targets.stedgeai.neural_art import write_settings
 from reidfw_targets.stedgeai.reports import SUFFIXES, LayerCost, NetworkCost, ReportError, read_folder
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,15 @@ class StEdgeAi(BoardTool):
         warning = f" (warning: {found.warning})" if found.warning else ""
         return f"{found.label}, {found.executable}{warning}"
 
+    def list_commands(self, board: BoardFacts, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:
+        """The one command line, and what asks for the version before; see :meth:`BoardTool.list_commands`."""
+        executable, _ = find_executable(self.settings.path_to_stedgeai)
+        arguments = benchmark_arguments(board, model.path, workdir, self.settings.optimization, RECENT)
+        return (
+            CommandLine(title="Ask the version", argv=(str(executable), *version_arguments())),
+            CommandLine(title=_title(board), argv=(str(executable), *arguments)),
+        )
+
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates C code for the board and reads the reports; see :meth:`BoardTool.benchmark`."""
         installation = self._installation()
@@ -53,20 +65,22 @@ class StEdgeAi(BoardTool):
         for suffix in SUFFIXES.values():  # of an earlier run: never to be taken for this one's
             for old in workdir.glob(f"*{suffix}"):
                 old.unlink()
+        if uses_neural_art(board):
+            write_settings(board, workdir)
         arguments = benchmark_arguments(board, model.path, workdir, self.settings.optimization, installation.version)
         logger.info("%s: %s for %s, log in %s", installation.label, model.path.name, board.name, workdir / LOG_NAME)
-        done = run_logged(
-            [installation.executable, *arguments],
+        command = Command(
+            title=_title(board),
+            argv=(str(installation.executable), *arguments),
             timeout_s=self.params.timeout_s,
-            log=workdir / LOG_NAME,
             environment={"STATS_TYPE": statistics_tag(model)},
-            on_line=logger.debug,
         )
+        done = run_command(command, workdir / LOG_NAME, progress=self.progress)
         try:
             cost = read_folder(workdir)
         except ReportError as cause:
             raise ToolFailed(
-                f"{installation.label} ended without error, but {cause}. Its last lines:\n{done.last_lines}",
+                f"{installation.label} ended without error, but {cause}. {last_words(done.output.splitlines())}",
                 argv=done.argv,
                 code=0,
             ) from cause
@@ -77,11 +91,15 @@ class StEdgeAi(BoardTool):
         }
         if installation.warning:
             origin["warning"] = installation.warning
-        return report_of(cost, f"{installation.label}, local", origin)
+        return report_of(cost, f"{installation.label}, local", str(installation.version), origin)
 
     def _installation(self) -> StEdgeAiInstallation:
         executable, found_by = find_executable(self.settings.path_to_stedgeai)
         return probe(executable, found_by)
+
+
+def _title(board: BoardFacts) -> str:
+    return f"Compile for {board.name}"
 
 
 def statistics_tag(model: ModelFile) -> str:
@@ -91,24 +109,15 @@ def statistics_tag(model: ModelFile) -> str:
     return f"stmai_modelzoo_{name}{height}_reidfw"
 
 
-def report_of(cost: NetworkCost, tool: str, details: dict[str, Any]) -> BenchmarkReport:
+def report_of(cost: NetworkCost, tool: str, version: str, details: dict[str, Any]) -> BenchmarkReport:
     """A benchmark report from what the reports of the tool say.
 
     Args:
         cost: the reports.
-        tool: what measured, with its version.
-        details: what else to tell; layers and the split of memory are added.
+        tool: what measured, for people.
+        version: version of ST Edge AI Core.
+        details: what else to tell; the layers are added.
     """
-    split = {
-        f"{name}_kib": round(bytes_ / 1024, 2)
-        for name in ("internal_ram", "external_ram", "internal_flash", "external_flash")
-        if (bytes_ := getattr(cost.split, name)) is not None
-    }
-    runtime = {
-        f"runtime_{memory}_kib": round(bytes_ / 1024, 2)
-        for memory, bytes_ in (("ram", cost.runtime_ram_bytes), ("flash", cost.runtime_flash_bytes))
-        if bytes_ is not None
-    }
     return BenchmarkReport(
         inference_ms=cost.duration_ms,
         cycles=cost.cycles,
@@ -117,11 +126,16 @@ def report_of(cost: NetworkCost, tool: str, details: dict[str, Any]) -> Benchmar
         total_ram_kib=_kib(cost.total_ram_bytes),
         weights_flash_kib=cost.weights_bytes / 1024,
         total_flash_kib=_kib(cost.total_flash_bytes),
+        runtime_ram_kib=_kib(cost.runtime_ram_bytes),
+        code_flash_kib=_kib(cost.runtime_flash_bytes),
+        internal_ram_kib=_kib(cost.split.internal_ram),
+        external_ram_kib=_kib(cost.split.external_ram),
+        internal_flash_kib=_kib(cost.split.internal_flash),
+        external_flash_kib=_kib(cost.split.external_flash),
         tool=tool,
+        labels={"stm32ai_version": version},
         details={
             **details,
-            **split,
-            **runtime,
             "report_schemas": dict(cost.schemas or {}),
             "layers": [_layer_row(layer) for layer in cost.layers],
         },

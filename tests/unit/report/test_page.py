@@ -10,7 +10,7 @@ import pytest
 
 from reidfw_core.errors import DataError
 from reidfw_core.report.formatting import chosen_options, decimal, duration, flattened, moment, number_format
-from reidfw_core.report.page import key_figures, memory_bars, reading_notes, report_html, write_report
+from reidfw_core.report.page import key_figures, memory_bars, reading_notes, report_html, sorted_details, write_report
 from reidfw_core.report.summary import FigureSummary, Summary
 
 EVIL = "<script>alert(1)</script>"
@@ -278,6 +278,37 @@ def test_memory_of_a_board(made: ModuleType) -> None:
     unknown = made.full_summary().benchmarks[0].model_copy(update={"total_ram_kib": None, "board_ram_kib": None})
     assert memory_bars(unknown)[0].needed == 512.0
     assert memory_bars(unknown)[0].share is None
+
+
+def test_memory_outside_of_the_chip_has_a_bar_of_its_own(made: ModuleType) -> None:
+    benchmark = made.full_summary().benchmarks[0]
+    told = {"total_ram_kib": 700.0, "board_ram_kib": 1000.0, "external_ram_kib": 300.0, "board_external_ram_kib": 600.0}
+    inside, outside, _ = memory_bars(benchmark.model_copy(update=told))
+    assert (inside.label, inside.needed, inside.share) == ("Internal RAM", 400.0, 40.0)
+    assert (outside.label, outside.needed, outside.share) == ("External RAM", 300.0, 50.0)
+    nothing_outside = memory_bars(benchmark.model_copy(update={**told, "external_ram_kib": 0.0}))
+    assert [bar.label for bar in nothing_outside] == ["RAM", "Flash"]
+    no_flash = memory_bars(benchmark.model_copy(update={"board_flash_kib": None, "board_external_flash_kib": 23000.0}))
+    assert (no_flash[1].label, no_flash[1].needed, no_flash[1].share) == ("External flash", 2300.0, 10.0)
+
+
+def test_details_of_a_benchmark_read_as_facts_tables_and_groups(made: ModuleType, run_dir: Path) -> None:
+    details = {
+        "command": ["stedgeai", "generate"],
+        "report_schemas": {"info": "2.0"},
+        "empty": {},
+        "layers": [{"name": "conv<1>", "macs": 1_000_000}, {"name": "dense", "weights_bytes": 12288, "macs": None}],
+    }
+    facts, (layers,), groups = sorted_details(details)
+    assert facts == {"command": "stedgeai; generate"}
+    assert groups == {"report schemas": {"info": "2.0"}}
+    assert layers.columns == (("name", False), ("macs", True), ("weights bytes", True))
+    assert layers.rows == (("conv<1>", "1\u202f000\u202f000", "–"), ("dense", "–", "12\u202f288"))
+    summary = made.full_summary()
+    summary.benchmarks[0].details.update(details)
+    text = report_html(summary, run_dir)
+    assert "<td>conv&lt;1&gt;</td>" in text
+    assert "{name:" not in text
 
 
 def test_how_numbers_read() -> None:

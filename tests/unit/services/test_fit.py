@@ -34,6 +34,8 @@ def needed(weights: int, activations: int) -> MemoryEstimate:
         (OUTER_FLASH_ONLY, 2000 * KIB + 1, 1, "red"),
         (LINUX, 600 * KIB, 400 * KIB, "green"),
         (LINUX, 600 * KIB, 400 * KIB + 1, "red"),
+        (TargetInfo(), 1, 1, "amber"),  # nobody knows
+        (TargetInfo(ram_kib=1), 1, 1, "amber"),
     ],
 )
 def test_to_the_byte(info, weights, activations, verdict):
@@ -43,7 +45,7 @@ def test_to_the_byte(info, weights, activations, verdict):
 
 
 def test_a_byte_too_many_is_told():
-    assert "1 bytes more than the flash" in judge(BARE, needed(200 * KIB + 1, 0)).reasons[0]
+    assert "1 byte more than the flash" in judge(BARE, needed(200 * KIB + 1, 0)).reasons[0]
 
 
 def test_weights_stop_a_run_and_activations_do_not():

@@ -1,6 +1,6 @@
 """What the Neural-ART compiler reads: profiles, and the memory pools of the board.
 
-A C project that names its own files keeps them; these are written where it names none.
+A benchmark writes these files; a deployment does where the C project names none of its own.
 
 Source: profile and pools of ST's STM32N6 re-identification application; layout of its two JSON files.
 """
