@@ -124,7 +124,7 @@ def show_commands(steps: Sequence[tuple[str, Sequence[CommandLine]]]) -> None:
 
 def show_result(result: RunResult, command: str) -> None:
     """Prints what a run reached, where its files are, and what to try next."""
-    from reidfw_core.cli.summary import file_rows, next_steps, prediction_rows, score_rows
+    from reidfw_core.cli.summary import change_rows, file_rows, next_steps, prediction_rows, score_rows
     from reidfw_core.run.directory import append_to_log
 
     console = screen(record=True)
@@ -158,6 +158,10 @@ def show_result(result: RunResult, command: str) -> None:
                 scores,
             )
         )
+    changes = change_rows(result)
+    if changes:
+        console.print()
+        console.print(table("Quantization", ("", "float ", "quantized ", "difference "), changes))
     console.print()
     console.print(table(f"Files in {escape(shown_path(result.run_dir))}", ("file", "what it is"), file_rows(result)))
     console.print()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reidfw_core.artifacts import PredictionReport, RetrievalReport, TrainedModel
+from reidfw_core.report.change import quantization_changes
+from reidfw_core.report.summary import read_summary
 from reidfw_core.types import DeploymentReport
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
             )
         )
     return rows
+
+
+def change_rows(result: RunResult) -> Sequence[Sequence[str]]:
+    """What quantization changed: what was measured, float, quantized, difference."""
+    summary = read_summary(result.run_dir)
+    return [(row.label, row.before, row.after, row.difference) for row in quantization_changes(summary)]
 
 
 def prediction_rows(result: RunResult) -> Sequence[Sequence[str]]:
@@ -75,6 +83,7 @@ _FILES = (
     ("*_reid_threshold.json", "the threshold for the firmware (.h: the same for C)"),
     ("*_fidelity.png", "float against quantized embeddings"),
     ("*_layer_errors.png", "quantization error layer by layer"),
+    ("*_layers.csv", "every layer: quantization error, what it costs alone, size"),
     ("training_curves.png", "training curves"),
     ("predictions", "a sheet for each query, and tables"),
     ("generated/C_header/*.h", "the application's header"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidfw_core.files import write_text
+from reidfw_core.report.change import quantization_changes, same_conditions
 from reidfw_core.report.formatting import compact, decimal, flattened, interval, kibibytes, number_format, plain, whole
 from reidfw_core.report.pictures import Picture, load_pictures
 from reidfw_core.report.rendering import render
@@ -115,6 +116,7 @@ def report_html(summary: Summary, run_dir: Path) -> str:
                 (label, evaluation, _worst_first(evaluation.per_identity), _worst_first(evaluation.per_camera))
                 for label, evaluation in zip(models, summary.evaluations, strict=True)
             ],
+            "changes": quantization_changes(summary),
             "overlaps": sorted({k for f in summary.fidelity for k in f.neighbour_overlap}, key=_rate_order),
             "benchmarks": [(benchmark, memory_bars(benchmark)) for benchmark in summary.benchmarks],
             "history": training_rows(summary.training),
@@ -211,12 +213,6 @@ def memory_bars(benchmark: BenchmarkSummary) -> list[Bar]:
         if needed is not None:
             bars.append(Bar(label=label, needed=needed, there=there, share=100 * needed / there if there else None))
     return bars
-
-
-def same_conditions(one: EvaluationSummary, other: EvaluationSummary) -> bool:
-    """Whether two evaluations asked the same question, so that their scores can be subtracted."""
-    names = ("data", "protocol", "distance", "options", "num_queries", "num_gallery")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _map(evaluation: EvaluationSummary) -> Score:
