@@ -27,7 +27,7 @@ from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
 from reidfw_core.metrics import FidelityScores, embedding_fidelity
 from reidfw_core.sampling.splits import choose_calibration
-from reidfw_core.services.embedding import embed_samples
+from reidfw_core.services.embedding import embed_samples, opened_format
 from reidfw_core.services.sensitivity import Probe, log_costs, measure_costs
 from reidfw_core.types import LayerError, ModelFile, Samples
 
@@ -146,7 +146,11 @@ def _embed(
     """Embeddings, how the images were prepared, and the model with the number format that its file has."""
     with probe.opened(model, ctx) as runner:
         spec = image_spec(probe.preprocessing, runner.input_shape)
-        return embed_samples(runner, samples, spec, ctx.progress), spec, replace(model, format=runner.format)
+        return (
+            embed_samples(runner, samples, spec, ctx.progress),
+            spec,
+            replace(model, format=opened_format(model, runner)),
+        )
 
 
 def _layer_errors(inp: CompareInput, ctx: RunContext, samples: Samples, spec: ImageSpec) -> tuple[LayerError, ...]:

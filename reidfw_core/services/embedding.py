@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec
 from reidfw_core.metrics import unit_length
-from reidfw_core.types import EmbeddingRunner, Samples
+from reidfw_core.types import EmbeddingRunner, ModelFile, ModelFormat, Samples
 
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 """Tells of long work: task, number of units, unit; the block gets a function that takes the units done so far."""
@@ -56,6 +56,11 @@ def embed_samples(
             done += len(images)
             advance(done)
     return embeddings
+
+
+def opened_format(model: ModelFile, runner: EmbeddingRunner) -> ModelFormat:
+    """The number format that a model's maker told, or else the one that was found in the file."""
+    return runner.format if model.format.numeric == "*" else model.format
 
 
 def runner_threads(wanted: int | None) -> int:

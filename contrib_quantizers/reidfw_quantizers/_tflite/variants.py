@@ -21,8 +21,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from reidfw_core.api import DataError, ModelFile, QuantizedLayer, atomic_path
-from reidfw_quantizers._tflite.inspection import names_by_value
+from reidfw_core.api import DataError, ModelFile, ModelFormat, QuantizedLayer, atomic_path
+from reidfw_quantizers._tflite.inspection import names_by_value, read_graph
 from reidfw_quantizers._tflite.layer_errors import output_key, readable_name
 
 logger = logging.getLogger(__name__)
@@ -110,10 +110,18 @@ class TfliteVariants:
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
         names = [pair.layer.name for pair in self._pairs if pair.place in chosen]
+        graph = read_graph(content)
+        told = {
+            "kept_at": precision,
+            "kept_layers": names,
+            "num_operators": len(graph.operators),
+            "operators": dict(graph.operator_counts()),
+        }
         return replace(
             self._quantized,
             path=path,
-            details={**self._quantized.details, **({"kept_at": precision, "kept_layers": names} if names else {})},
+            format=ModelFormat("tflite", f"int8_{precision}") if names else self._quantized.format,
+            details={**self._quantized.details, **(told if names else {})},
         )
 
 
