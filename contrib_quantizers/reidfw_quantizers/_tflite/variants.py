@@ -375,7 +375,7 @@ def _has_int16_kernel(model: Any, place: int) -> bool:
     if kind not in _WEIGHTED:
         return True
     tensors = [model.subgraphs[0].tensors[int(index)] for index in operator.inputs if index >= 0]
-    return len(tensors) == 3 and tensors[1].type == schema.TensorType.INT8 and _is_constant(model, tensors[2])
+    return tensors[1].type == schema.TensorType.INT8 and all(_is_constant(model, tensor) for tensor in tensors[1:])
 
 
 def _with_int16_options(options: Any) -> Any:
