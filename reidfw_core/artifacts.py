@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reidfw_core.types import ModelFile, Samples
 
 if TYPE_CHECKING:
     from reidfw_core.metrics import FidelityScores, GroupScores, ThresholdScores
-    from reidfw_core.types import LayerError
+    from reidfw_core.types import LayerError, QuantizedLayer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +88,77 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """What quantizing one layer alone costs.
+
+    Attributes:
+        layer: the layer.
+        embedding_error: relative error of the embeddings in [0, inf), root of (sum of squared differences / sum of
+            squares), where this layer alone is quantized.
+        kept_at: number format at which it was left; None where it is quantized.
+    """
+
+    layer: QuantizedLayer
+    embedding_error: float
+    kept_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionTrial:
+    """One scored variant of a quantized model.
+
+    Attributes:
+        num_kept: layers left at a higher precision.
+        precision: number format of these layers; None where there are none.
+        mean_average_precision: mAP in [0, 1].
+        drop: how much lower than that of the float model it is, in points of mAP.
+    """
+
+    num_kept: int
+    precision: str | None
+    mean_average_precision: float
+    drop: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionSearch:
+    """How ``quantization.max_map_drop`` was kept.
+
+    Attributes:
+        max_map_drop: the limit, in points of mAP.
+        float_map: mAP of the float model in [0, 1].
+        trials: all that was scored in this order, the fully quantized model first.
+        chosen: the trial that was kept.
+        costs: what each layer costs, the most expensive first; empty where nothing had to be searched.
+        data_name: what mAP was measured on, ``test_set`` or ``validation_set``.
+    """
+
+    max_map_drop: float
+    float_map: float
+    trials: tuple[PrecisionTrial, ...]
+    chosen: PrecisionTrial
+    costs: tuple[LayerCost, ...]
+    data_name: str
+
+    @property
+    def reached(self) -> bool:
+        """Whether the chosen model keeps the limit."""
+        return self.chosen.drop <= self.max_map_drop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedModel:
-    """The result of quantization: the integer model, and the float model that it was made from."""
+    """The result of quantization.
+
+    Attributes:
+        model: the integer model.
+        source: the float model that it was made from.
+        search: how ``quantization.max_map_drop`` was kept; None where there is no limit.
+    """
 
     model: ModelFile
     source: ModelFile
+    search: PrecisionSearch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +171,8 @@ class FidelityReport:
         origin: where they came from, for people.
         scores: the embeddings compared.
         layers: errors layer by layer, worst first; empty where the quantizer cannot tell.
+        costs: what each layer costs when it alone is quantized, the most expensive first; empty where not measured.
+        search: how ``quantization.max_map_drop`` was kept; None where there is no limit.
         figures: pictures that were drawn.
     """
 
@@ -114,7 +182,27 @@ class FidelityReport:
     origin: str
     scores: FidelityScores
     layers: tuple[LayerError, ...] = ()
+    costs: tuple[LayerCost, ...] = ()
+    search: PrecisionSearch | None = None
     figures: tuple[Figure, ...] = ()
+
+    def by_layer(self) -> tuple[LayerRow, ...]:
+        """All layers with what is known of them: the most expensive first, then those with the lowest SNR."""
+        errors = {error.name: error for error in self.layers}
+        costly = [
+            LayerRow(cost.layer.name, cost.layer.operator, errors.pop(cost.layer.name, None), cost)
+            for cost in self.costs
+        ]
+        return (*costly, *(LayerRow(error.name, error.operator, error, None) for error in errors.values()))
+
+
+class LayerRow(NamedTuple):
+    """A layer with its error in the quantized model and its cost; None where that was not measured."""
+
+    name: str
+    operator: str
+    error: LayerError | None
+    cost: LayerCost | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

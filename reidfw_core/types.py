@@ -5,7 +5,7 @@ All are frozen dataclasses. NumPy is imported for type checkers only, so that im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -423,3 +423,51 @@ class LayerError:
     cosine: float
     mean_absolute_error: float
     scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedLayer:
+    """A layer of a quantized model that can be left at a higher precision.
+
+    Attributes:
+        name: unique in its model, the same as in :class:`LayerError`.
+        operator: what computes it, for example ``CONV_2D``.
+        precisions: number formats at which it can be kept, some of :attr:`ModelVariants.precisions`.
+        quantized_bytes, float_bytes: size of its constants, quantized and in float.
+    """
+
+    name: str
+    operator: str
+    precisions: tuple[str, ...]
+    quantized_bytes: int
+    float_bytes: int
+
+
+@runtime_checkable
+class ModelVariants(Protocol):
+    """A quantized model from which variants with some layers at a higher precision are made, without calibrating.
+
+    Attributes:
+        layers: its layers, in the order in which they are computed.
+        precisions: number formats at which layers can be kept, the cheapest first and the most precise last, for
+            example ``("int16", "float")``.
+    """
+
+    layers: tuple[QuantizedLayer, ...]
+    precisions: tuple[str, ...]
+
+    def write_variant(self, kept: Collection[str], precision: str, path: Path) -> ModelFile:
+        """Writes the model with some layers at a higher precision and all others as they are.
+
+        Args:
+            kept: names of layers; those that cannot be kept at this precision stay quantized.
+            precision: one of :attr:`precisions`.
+            path: the file to write; it may be the one that was opened.
+
+        Returns:
+            The variant; its ``details`` name the layers that were kept (``kept_layers``) and how (``kept_at``).
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        ...

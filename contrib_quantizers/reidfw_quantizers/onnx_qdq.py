@@ -13,9 +13,11 @@ import numpy as np
 
 from reidfw_core.api import (
     CalibrationSet,
+    DataError,
     LayerError,
     ModelFile,
     ModelFormat,
+    ModelVariants,
     Quantizer,
     ToolNotFound,
     atomic_path,
@@ -156,15 +158,34 @@ class OnnxQuantizer(Quantizer):
         """
         if quantized_model.details.get("already_quantized"):
             return ()
-        from_keras = ModelFormat.of_file(float_model.path).container == "keras"
-        self._require_packages(from_keras=from_keras)
+        reference = self._reference(float_model, quantized_model)
         from reidfw_quantizers._onnx.layer_errors import onnx_layer_errors
 
+        return onnx_layer_errors(reference, quantized_model.path, images, workdir=quantized_model.path.parent)
+
+    @hookimpl
+    def open_variants(self, float_model: ModelFile, quantized_model: ModelFile, workdir: Path) -> ModelVariants:
+        """Opens a QDQ file to leave nodes in float; see the hook's contract.
+
+        Raises:
+            DataError: a file is no model of its kind, the two do not belong together, or the model was quantized
+                already when it was given.
+            ToolNotFound: a Python package is missing.
+        """
+        if quantized_model.details.get("already_quantized"):
+            raise DataError(f"{quantized_model.path.name} was quantized before: no float model tells its layers apart")
+        reference = self._reference(float_model, quantized_model)
+        from reidfw_quantizers._onnx.layer_errors import prepared_model
+        from reidfw_quantizers._onnx.variants import OnnxVariants
+
+        return OnnxVariants(quantized_model, prepared_model(reference, workdir))
+
+    def _reference(self, float_model: ModelFile, quantized_model: ModelFile) -> onnx.ModelProto:
+        """The float model that was quantized: the given one, or the one that ``optimize`` made of it."""
+        self._require_packages(from_keras=ModelFormat.of_file(float_model.path).container == "keras")
         if optimized := quantized_model.details.get("optimized_model"):
             float_model = replace(float_model, path=quantized_model.path.with_name(optimized))
-        return onnx_layer_errors(
-            self._float_onnx(float_model), quantized_model.path, images, workdir=quantized_model.path.parent
-        )
+        return self._float_onnx(float_model)
 
     def _float_onnx(self, model: ModelFile) -> onnx.ModelProto:
         """The float model as ONNX at ``target_opset``, from a Keras or an ONNX file."""

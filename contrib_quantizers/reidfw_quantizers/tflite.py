@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from reidfw_core.api import CalibrationSet, LayerError, ModelFile, ModelFormat, Quantizer, atomic_path, hookimpl
+from reidfw_core.api import (
+    CalibrationSet,
+    LayerError,
+    ModelFile,
+    ModelFormat,
+    ModelVariants,
+    Quantizer,
+    atomic_path,
+    hookimpl,
+)
 from reidfw_quantizers.params import QuantizationParams
 
 logger = logging.getLogger(__name__)
@@ -127,6 +136,25 @@ class TfliteConverter(Quantizer):
         from reidfw_core.api import load_embedding_model
         from reidfw_quantizers._tflite.layer_errors import tflite_layer_errors
 
-        optimized = quantized_model.details.get("optimized_model")
-        reference = float_model.path if optimized is None else quantized_model.path.with_name(optimized)
+        reference = _reference_path(float_model, quantized_model)
         return tflite_layer_errors(load_embedding_model(reference), quantized_model.path.read_bytes(), images)
+
+    @hookimpl
+    def open_variants(self, float_model: ModelFile, quantized_model: ModelFile) -> ModelVariants:
+        """Opens an integer file to leave operators at int16 activations or in float; see the hook's contract.
+
+        Raises:
+            DataError: a file is no model of its kind, or the two do not belong together.
+        """
+        from reidfw_core.api import load_embedding_model
+        from reidfw_quantizers._tflite.conversion import convert_to_float
+        from reidfw_quantizers._tflite.variants import TfliteVariants
+
+        reference = load_embedding_model(_reference_path(float_model, quantized_model))
+        return TfliteVariants(quantized_model, convert_to_float(reference))
+
+
+def _reference_path(float_model: ModelFile, quantized_model: ModelFile) -> Path:
+    """The float model that was converted: the given one, or the one that ``optimize`` made of it."""
+    optimized = quantized_model.details.get("optimized_model")
+    return float_model.path if optimized is None else quantized_model.path.with_name(optimized)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from reidfw_core.catalog import Catalog
 from reidfw_core.cli.adhoc import choose_config, quoted
@@ -17,6 +18,8 @@ def quantize(
     model: Path, calibration: Path, output: Path | None, quantizer: str | None, arguments: Sequence[str]
 ) -> None:
     """Quantizes a float model and compares it with the result, in a run folder of its own.
+
+    Where the configuration names test images that are there, both models are evaluated on them too.
 
     Args:
         model: the float model file.
@@ -42,14 +45,15 @@ def quantize(
     catalog = Catalog()
     with logging_to_screen() as console:
         file, overrides = choose_config(path, arguments)
+        values = load_config(file, overrides).values
         asked = [
-            "++operation_mode=quantization",
+            f"++operation_mode={'chain_eqe' if _has_test_images(values.get('dataset')) else 'quantization'}",
             "++model.model_name=null",
             f"++model.model_path={quoted(path)}",
             f"++dataset.quantization_path={quoted(images)}",
             f"++hydra.run.dir={quoted(folder)}",
         ]
-        if quantizer is None and not (load_config(file, overrides).values.get("quantization") or {}).get("quantizer"):
+        if quantizer is None and not (values.get("quantization") or {}).get("quantizer"):
             quantizer = _only_quantizer(path, catalog)
         if quantizer is not None:
             asked.append(f"++quantization.quantizer={quoted(quantizer)}")
@@ -57,6 +61,14 @@ def quantize(
         show_warnings(configuration.warnings)
         result = run_plan(configuration, [("progress", ProgressListener(console))])
     show_result(result, shown_path(file))
+
+
+def _has_test_images(dataset: Any) -> bool:
+    """Whether the section names folders of queries and of a gallery, and they exist here."""
+    if not isinstance(dataset, Mapping):
+        return False
+    paths = [dataset.get(f"{role}_path") for role in ("test_query", "test_gallery")]
+    return all(path is not None and Path(str(path)).expanduser().is_dir() for path in paths)
 
 
 def _only_quantizer(model: Path, catalog: Catalog) -> str:

@@ -124,7 +124,14 @@ def show_commands(steps: Sequence[PlannedPrograms]) -> None:
 
 def show_result(result: RunResult, command: str) -> None:
     """Prints what a run reached, where its files are, and what to try next."""
-    from reidfw_core.cli.summary import board_tables, file_rows, next_steps, prediction_rows, score_rows
+    from reidfw_core.cli.summary import (
+        board_tables,
+        change_rows,
+        file_rows,
+        next_steps,
+        prediction_rows,
+        score_rows,
+    )
     from reidfw_core.run.directory import append_to_log
 
     console = screen(record=True)
@@ -158,6 +165,10 @@ def show_result(result: RunResult, command: str) -> None:
                 scores,
             )
         )
+    changes = change_rows(result)
+    if changes:
+        console.print()
+        console.print(table("Quantization", ("", "float ", "quantized ", "difference "), changes))
     for board in board_tables(result):
         console.print()
         columns = ("quantity", "unit", "measured ", "modelled ", "published ")

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from reidfw_core.artifacts import PredictionReport, RetrievalReport, TrainedModel
+from reidfw_core.report.change import quantization_changes
 from reidfw_core.report.formatting import decimal, spread
+from reidfw_core.report.summary import read_summary
 from reidfw_core.types import BenchmarkReport, DeploymentReport
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
             )
         )
     return rows
+
+
+def change_rows(result: RunResult) -> Sequence[Sequence[str]]:
+    """What quantization changed: what was measured, float, quantized, difference."""
+    summary = read_summary(result.run_dir)
+    return [(row.label, row.before, row.after, row.difference) for row in quantization_changes(summary)]
 
 
 def board_tables(result: RunResult) -> Sequence[BoardTable]:
@@ -112,6 +120,7 @@ _FILES = (
     ("*_reid_threshold.json", "the threshold for the firmware (.h: the same for C)"),
     ("*_fidelity.png", "float against quantized embeddings"),
     ("*_layer_errors.png", "quantization error layer by layer"),
+    ("*_layers.csv", "every layer: quantization error, what it costs alone, size"),
     ("training_curves.png", "training curves"),
     ("predictions", "a sheet for each query, and tables"),
     ("stm32ai_files/*_report.txt", "what the model costs on the board, layer by layer"),

@@ -81,7 +81,7 @@ SECTIONS: dict[str, SectionUse] = {
     "custom_data_augmentation": _use("training", required=False),
     "training": _use("training"),
     "quantization": _use("quantization"),
-    "evaluation": _use("evaluation", required=False),
+    "evaluation": _use("evaluation", "quantization", required=False),
     "prediction": _use("prediction", required=False),
     "tools": _use("benchmarking", "deployment", required=False),
     "benchmarking": _use("benchmarking"),

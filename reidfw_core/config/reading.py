@@ -372,6 +372,7 @@ class _Review:
         dataset: DatasetSection | None = self.sections.get("dataset")
         if dataset is None or components.reader is None or not components.reader.component.needs_paths:
             return
+        groups = self._with_scoring(groups)
         for role in _required_roles(groups, self.sections.get("prediction")):
             if dataset.path_of(role) is None:
                 instead = ", or prediction.gallery_index instead" if role == "prediction_gallery" else ""
@@ -379,9 +380,12 @@ class _Review:
         if "evaluation" in groups and "training" not in groups:
             roles: tuple[Role, ...] = ("test_query", "test_gallery", "validation", "training")
             if all(dataset.path_of(role) is None for role in roles):
+                by_mode = "evaluation" in GROUPS[mode]
                 self.complain(
-                    ("dataset",),
-                    f"operation_mode {mode} needs images to evaluate",
+                    ("dataset",) if by_mode else ("quantization", "max_map_drop"),
+                    f"operation_mode {mode} needs images to evaluate"
+                    if by_mode
+                    else "needs images to measure mAP with",
                     allowed="test_query_path with test_gallery_path, or validation_path, or training_path",
                 )
         one, other = "test_query_path", "test_gallery_path"
@@ -392,10 +396,17 @@ class _Review:
             given, absent = (one, other) if dataset.test_gallery_path is None else (other, one)
             self.complain(("dataset", absent), f"is required beside {given}: queries are searched in the gallery")
 
+    def _with_scoring(self, groups: frozenset[Group]) -> frozenset[Group]:
+        """A limit on the loss of mAP reads the images of an evaluation, in each mode that quantizes."""
+        section: QuantizationSection | None = self.sections.get("quantization")
+        limited = "quantization" in groups and section is not None and section.max_map_drop is not None
+        return groups | {"evaluation"} if limited else groups
+
     # --- paths ---
 
     def check_paths(self, groups: frozenset[Group], components: BoundComponents) -> None:
         """Files and folders that the mode reads."""
+        groups = self._with_scoring(groups)
         for path, value, is_folder in self._paths(groups, components):
             absolute = value.expanduser().absolute()
             if absolute.is_dir() if is_folder else absolute.is_file():

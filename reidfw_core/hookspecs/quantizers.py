@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reidfw_core.markers import hookspec
-from reidfw_core.types import CalibrationSet, LayerError, ModelFile
+from reidfw_core.types import CalibrationSet, LayerError, ModelFile, ModelVariants
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,4 +58,24 @@ def layer_errors(
 
     Returns:
         One entry for each layer that both models have, the largest error (lowest signal-to-noise ratio) first.
+    """
+
+
+@hookspec(firstresult=True)
+def open_variants(float_model: ModelFile, quantized_model: ModelFile, workdir: Path) -> ModelVariants | None:
+    """Optional: opens a quantized model, so that some of its layers can be left at a higher precision.
+
+    The search for the layers that cost most (``quantization.max_map_drop``) needs it. It writes many variants, so
+    that each must be cheap: the ranges of activations are those of the quantized model, nothing is calibrated again.
+
+    Args:
+        float_model: the model that was given to ``quantize_model``.
+        quantized_model: what it returned.
+        workdir: existing folder for intermediate files.
+
+    Returns:
+        The opened model.
+
+    Raises:
+        DataError: the model holds no layer that can be kept, and why.
     """

@@ -94,6 +94,9 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
         data = _data(step, available, where, index, allow_random=configuration.config.dataset.quantization_allow_random)
         takes = None if step.name == "train" and configuration.config.model.model_path is None else current
         file = configuration.config.model.model_path if not steps else None
+        if step.name == "quantize" and map_is_limited(configuration):
+            data += f"; {_scored_images(available, where)}"
+            _check_search(configuration, bus, component, current, available, where)
         gives = _follow_format(step, component, takes, f"{where} on {file}" if file else where)
         same = sum(planned.step is step for planned in steps)
         steps.append(
@@ -112,7 +115,14 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     _check_input(configuration)
     if any(planned.step.name == "evaluate" for planned in steps):
         _check_evaluation(configuration, available)
-    return Plan(operation_mode=mode, steps=tuple(steps), roles=_roles(steps, available, index), notes=tuple(notes))
+    roles = _roles(steps, available, index, scores=map_is_limited(configuration))
+    return Plan(operation_mode=mode, steps=tuple(steps), roles=roles, notes=tuple(notes))
+
+
+def map_is_limited(configuration: Configuration) -> bool:
+    """Whether ``quantization.max_map_drop`` limits what quantization may cost."""
+    section = configuration.config.quantization
+    return section is not None and section.max_map_drop is not None
 
 
 def available_roles(configuration: Configuration) -> tuple[Role, ...]:
@@ -188,20 +198,7 @@ def _data(step: Step, available: Sequence[Role], where: str, index: Path | None,
             raise PlanError(f"{where}: needs training images", hint="Give dataset.training_path.")
         return "training set" + (", validation set" if "validation" in available else ", split for validation")
     if step.name == "evaluate":
-        pair = [role for role in ("test_query", "test_gallery") if role in available]
-        if len(pair) == 2:
-            return "test query, test gallery"
-        if len(pair) == 1:
-            missing = "test_gallery" if pair[0] == "test_query" else "test_query"
-            raise PlanError(f"{where}: dataset.{pair[0]}_path is given, dataset.{missing}_path is missing")
-        if "validation" in available:
-            return "validation set, each against the others"
-        if "training" in available:
-            return "validation split, each against the others"
-        raise PlanError(
-            f"{where}: needs test images",
-            hint="Give dataset.test_query_path and dataset.test_gallery_path (or a validation or training set).",
-        )
+        return _scored_images(available, where)
     if step.name == "quantize":
         if "quantization" in available:
             return "quantization set"
@@ -221,6 +218,50 @@ def _data(step: Step, available: Sequence[Role], where: str, index: Path | None,
                 raise PlanError(f"{where}: dataset.{role}_path is missing")
         return "prediction query, " + ("gallery index" if index is not None else "prediction gallery")
     return "-"
+
+
+def _scored_images(available: Sequence[Role], where: str) -> str:
+    pair = [role for role in ("test_query", "test_gallery") if role in available]
+    if len(pair) == 2:
+        return "test query, test gallery"
+    if len(pair) == 1:
+        missing = "test_gallery" if pair[0] == "test_query" else "test_query"
+        raise PlanError(f"{where}: dataset.{pair[0]}_path is given, dataset.{missing}_path is missing")
+    if "validation" in available:
+        return "validation set, each against the others"
+    if "training" in available:
+        return "validation split, each against the others"
+    raise PlanError(
+        f"{where}: needs test images",
+        hint="Give dataset.test_query_path and dataset.test_gallery_path (or a validation or training set).",
+    )
+
+
+def _check_search(
+    configuration: Configuration,
+    bus: HookBus,
+    quantizer: BoundComponent | None,
+    model: ModelFormat | None,
+    available: Sequence[Role],
+    where: str,
+) -> None:
+    """What ``quantization.max_map_drop`` needs: variants of the model, and something that runs them on real images."""
+    assert quantizer is not None
+    if not bus.supports(quantizer.component, "open_variants"):
+        raise PlanError(
+            f"{where}: quantization.max_map_drop: quantizers '{quantizer.name}' of {quantizer.distribution} "
+            f"{quantizer.version} cannot leave single layers at a higher precision (it does not implement "
+            "open_variants)",
+            hint="Leave max_map_drop out, or choose another quantizer (reidfw list quantizers).",
+        )
+    target = configuration.components.comparison_target
+    if target is None:
+        raise PlanError(f"{where}: quantization.max_map_drop needs quantization.compare_on, which runs the models")
+    for one in (model, quantizer.component.produces):
+        if one is not None and not any(one.fits(accepted) for accepted in target.component.accepts):
+            raise PlanError(f"{where}: quantization.max_map_drop: {target.name} (compare_on) does not run {one} models")
+    if not {"quantization", "training"} & set(available):
+        raise PlanError(f"{where}: quantization.max_map_drop says nothing of a model calibrated with random noise")
 
 
 def _follow_format(
@@ -313,13 +354,15 @@ def _pixel_range_notes(configuration: Configuration) -> list[str]:
     ]
 
 
-def _roles(steps: Sequence[PlannedStep], available: Sequence[Role], index: Path | None) -> tuple[Role, ...]:
+def _roles(
+    steps: Sequence[PlannedStep], available: Sequence[Role], index: Path | None, *, scores: bool
+) -> tuple[Role, ...]:
     names = {planned.step.name for planned in steps}
     wanted: set[Role] = set()
     has_test = {"test_query", "test_gallery"} <= set(available)
     if "train" in names:
         wanted |= {"training", "validation"}
-    if "evaluate" in names:
+    if "evaluate" in names or (scores and "quantize" in names):
         wanted |= {"test_query", "test_gallery"} if has_test else {"validation"}
         if not has_test and "validation" not in available:
             wanted |= {"training"}

@@ -14,7 +14,7 @@ from reidfw_core.errors import DataError
 from reidfw_core.files import file_digest
 from reidfw_core.imaging.decoding import decoding_problem
 from reidfw_core.imaging.files import bad_images_error, find_bad_images, sniff_image
-from reidfw_core.plan.planner import Plan
+from reidfw_core.plan.planner import Plan, map_is_limited
 from reidfw_core.sampling.splits import choose_calibration, split_by_identity, split_by_image
 from reidfw_core.types import Role, Samples
 
@@ -79,10 +79,11 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
     dataset = configuration.config.dataset
     artifacts: dict[type, Any] = {}
     steps = {planned.step.name for planned in plan.steps}
+    scores = "evaluate" in steps or ("quantize" in steps and map_is_limited(configuration))
     validation = samples.get("validation")
     train = samples.get("training")
     whole_train = train
-    if train is not None and validation is None and steps & {"train", "evaluate"}:
+    if train is not None and validation is None and (scores or "train" in steps):
         split = split_by_identity if dataset.validation_split_by == "identity" else split_by_image
         train, validation = split(train, dataset.validation_split, dataset.seed)
     if "train" in steps and train is not None and validation is not None:
@@ -99,7 +100,7 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
             _warn_of_copies(artifacts[RetrievalData])
     elif validation is not None:
         artifacts[RetrievalData] = RetrievalData(name="validation_set", query=validation, gallery=validation)
-    if "evaluate" in steps and RetrievalData in artifacts:
+    if scores and RetrievalData in artifacts:
         _check_cameras(artifacts[RetrievalData], configuration)
     if "quantize" in steps:
         artifacts[CalibrationData] = _calibration(samples.get("quantization", whole_train), configuration)

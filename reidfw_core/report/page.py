@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reidfw_core.files import write_text
+from reidfw_core.report.change import quantization_changes, same_conditions
 from reidfw_core.report.formatting import (
     NOTHING,
     compact,
@@ -127,6 +128,7 @@ def report_html(summary: Summary, run_dir: Path) -> str:
                 (label, evaluation, _worst_first(evaluation.per_identity), _worst_first(evaluation.per_camera))
                 for label, evaluation in zip(models, summary.evaluations, strict=True)
             ],
+            "changes": quantization_changes(summary),
             "overlaps": sorted({k for f in summary.fidelity for k in f.neighbour_overlap}, key=_rate_order),
             "benchmarks": [
                 (benchmark, memory_bars(benchmark), *sorted_details(benchmark.details))
@@ -312,12 +314,6 @@ def _cell(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def same_conditions(one: EvaluationSummary, other: EvaluationSummary) -> bool:
-    """Whether two evaluations asked the same question, so that their scores can be subtracted."""
-    names = ("data", "protocol", "distance", "options", "num_queries", "num_gallery")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _map(evaluation: EvaluationSummary) -> Score:

@@ -174,6 +174,38 @@ class LayerSummary(Part):
     signal_to_noise_db: float | None
     cosine: float | None
     mean_absolute_error: float | None
+    embedding_error: float | None = None
+    """Relative error of the embeddings in percent where this layer alone is quantized; null where not measured."""
+    quantized_bytes: int | None = None
+    float_bytes: int | None = None
+    kept_at: str | None = None
+    """Number format at which the layer was left; null where it is quantized."""
+
+
+class TrialSummary(Part):
+    """A variant of the quantized model that was scored."""
+
+    num_kept: int
+    """Layers left at a higher precision."""
+    precision: str | None
+    mAP: float | None  # noqa: N815
+    """Percent."""
+    drop: float | None
+    """Points of mAP that it loses against the float model."""
+
+
+class SearchSummary(Part):
+    """How ``quantization.max_map_drop`` was kept."""
+
+    max_map_drop: float
+    reached: bool
+    data: str
+    """What mAP was measured on."""
+    float_mAP: float | None  # noqa: N815
+    """Percent."""
+    chosen: TrialSummary
+    trials: list[TrialSummary]
+    """In the order in which they were scored; the fully quantized model is the first."""
 
 
 class FidelitySummary(Part):
@@ -195,6 +227,8 @@ class FidelitySummary(Part):
     """Worst first; empty where the quantizer cannot tell."""
     size_ratio: float
     """Size of the quantized file over that of the float one."""
+    search: SearchSummary | None = None
+    """Null without ``quantization.max_map_drop``."""
 
 
 class TrainingSummary(Part):

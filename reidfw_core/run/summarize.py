@@ -15,6 +15,9 @@ import reidfw_core
 from reidfw_core.artifacts import (
     FidelityReport,
     Figure,
+    LayerRow,
+    PrecisionSearch,
+    PrecisionTrial,
     PredictionReport,
     RetrievalReport,
     TrainedModel,
@@ -230,17 +233,44 @@ def _fidelity(key: str, report: FidelityReport, run_dir: Path) -> parts.Fidelity
         signal_to_noise_db=_finite(scores.signal_to_noise_db),
         mean_pearson=_finite(scores.pearson_correlation),
         neighbour_overlap={str(k): round(100 * share, 4) for k, share in scores.neighbour_overlap.items()},
-        layers=[
-            parts.LayerSummary(
-                name=layer.name,
-                operator=layer.operator,
-                signal_to_noise_db=_finite(layer.signal_to_noise_db),
-                cosine=_finite(layer.cosine),
-                mean_absolute_error=_finite(layer.mean_absolute_error),
-            )
-            for layer in report.layers
-        ],
+        layers=[_layer(row) for row in report.by_layer()],
         size_ratio=round(report.model.size_bytes / report.source.size_bytes, 4),
+        search=None if report.search is None else _search(report.search),
+    )
+
+
+def _layer(row: LayerRow) -> parts.LayerSummary:
+    error, cost = row.error, row.cost
+    return parts.LayerSummary(
+        name=row.name,
+        operator=row.operator,
+        signal_to_noise_db=_finite(error.signal_to_noise_db) if error else None,
+        cosine=_finite(error.cosine) if error else None,
+        mean_absolute_error=_finite(error.mean_absolute_error) if error else None,
+        embedding_error=_percent(cost.embedding_error) if cost else None,
+        quantized_bytes=cost.layer.quantized_bytes if cost else None,
+        float_bytes=cost.layer.float_bytes if cost else None,
+        kept_at=cost.kept_at if cost else None,
+    )
+
+
+def _search(search: PrecisionSearch) -> parts.SearchSummary:
+    return parts.SearchSummary(
+        max_map_drop=search.max_map_drop,
+        reached=search.reached,
+        data=search.data_name,
+        float_mAP=_percent(search.float_map),
+        chosen=_trial(search.chosen),
+        trials=[_trial(trial) for trial in search.trials],
+    )
+
+
+def _trial(trial: PrecisionTrial) -> parts.TrialSummary:
+    return parts.TrialSummary(
+        num_kept=trial.num_kept,
+        precision=trial.precision,
+        mAP=_percent(trial.mean_average_precision),
+        drop=round(trial.drop, 4),
     )
 
 

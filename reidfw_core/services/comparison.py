@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reidfw_core.artifacts import CalibrationData, FidelityReport, Figure, QuantizedModel, RetrievalData
+from reidfw_core.artifacts import (
+    CalibrationData,
+    FidelityReport,
+    Figure,
+    LayerCost,
+    LayerRow,
+    QuantizedModel,
+    RetrievalData,
+)
 from reidfw_core.context import RunContext
+from reidfw_core.files import atomic_path
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
 from reidfw_core.metrics import FidelityScores, embedding_fidelity
 from reidfw_core.sampling.splits import choose_calibration
-from reidfw_core.services.embedding import embed_samples, runner_threads
-from reidfw_core.types import EmbeddingRunner, LayerError, ModelFile, Samples
+from reidfw_core.services.embedding import embed_samples, opened_format
+from reidfw_core.services.sensitivity import Probe, log_costs, measure_costs
+from reidfw_core.types import LayerError, ModelFile, Samples
 
 if TYPE_CHECKING:
     from reidfw_core.config.binding import BoundComponent
@@ -29,6 +41,19 @@ LAYER_IMAGES = 8
 """Images for the errors layer by layer: every tensor of the network is kept for each of them."""
 
 WORST_SHOWN = 3
+
+LAYER_COLUMNS = (
+    "layer",
+    "operator",
+    "snr_db",
+    "cosine",
+    "mean_absolute_error",
+    "embedding_error_percent",
+    "quantized_bytes",
+    "float_bytes",
+    "kept_at",
+)
+"""Columns of the table of layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +87,12 @@ def compare(inp: CompareInput, ctx: RunContext) -> FidelityReport:
         StorageError: a picture cannot be written.
     """
     samples, origin = _images(inp, ctx)
-    reference, spec, source = _embed(inp, ctx, inp.pair.source, samples)
-    other, _, model = _embed(inp, ctx, inp.pair.model, samples)
+    probe = Probe(quantizer=inp.quantizer, target=inp.target, preprocessing=inp.preprocessing, general=inp.general)
+    reference, spec, source = _embed(probe, ctx, inp.pair.source, samples)
+    other, _, model = _embed(probe, ctx, inp.pair.model, samples)
     scores = embedding_fidelity(reference, other, names=[path.name for path in samples.paths])
     layers = _layer_errors(inp, ctx, samples, spec)
+    costs = _layer_costs(inp, probe, ctx)
     report = FidelityReport(
         source=source,
         model=model,
@@ -73,8 +100,11 @@ def compare(inp: CompareInput, ctx: RunContext) -> FidelityReport:
         origin=origin,
         scores=scores,
         layers=layers,
+        costs=costs,
+        search=inp.pair.search,
         figures=_draw(inp.pair, scores, layers, ctx),
     )
+    _write_layers(report.by_layer(), ctx.run_dir / f"{inp.pair.model.name}_layers.csv", ctx)
     _log(report)
     return report
 
@@ -111,22 +141,16 @@ def _images(inp: CompareInput, ctx: RunContext) -> tuple[Samples, str]:
 
 
 def _embed(
-    inp: CompareInput, ctx: RunContext, model: ModelFile, samples: Samples
+    probe: Probe, ctx: RunContext, model: ModelFile, samples: Samples
 ) -> tuple[NDArray[np.float32], ImageSpec, ModelFile]:
     """Embeddings, how the images were prepared, and the model with the number format that its file has."""
-    runner: EmbeddingRunner = ctx.bus.ask(
-        inp.target.component,
-        "open_runner",
-        model=model,
-        num_threads=runner_threads(inp.general.num_threads_tflite),
-        workdir=ctx.board_files_dir,
-        progress=ctx.progress,
-    )
-    try:
-        spec = image_spec(inp.preprocessing, runner.input_shape)
-        return embed_samples(runner, samples, spec, ctx.progress), spec, replace(model, format=runner.format)
-    finally:
-        runner.close()
+    with probe.opened(model, ctx) as runner:
+        spec = image_spec(probe.preprocessing, runner.input_shape)
+        return (
+            embed_samples(runner, samples, spec, ctx.progress),
+            spec,
+            replace(model, format=opened_format(model, runner)),
+        )
 
 
 def _layer_errors(inp: CompareInput, ctx: RunContext, samples: Samples, spec: ImageSpec) -> tuple[LayerError, ...]:
@@ -142,6 +166,38 @@ def _layer_errors(inp: CompareInput, ctx: RunContext, samples: Samples, spec: Im
         images=images,
     )
     return found
+
+
+def _layer_costs(inp: CompareInput, probe: Probe, ctx: RunContext) -> tuple[LayerCost, ...]:
+    """What the search for ``max_map_drop`` has measured; else measured now, where ``layer_costs`` asks for it."""
+    if inp.pair.search is not None and inp.pair.search.costs:
+        return inp.pair.search.costs
+    if not inp.quantization.layer_costs:
+        return ()
+    if not ctx.bus.supports(inp.quantizer.component, "open_variants"):
+        logger.warning("quantization.layer_costs: %s cannot tell what single layers cost", inp.quantizer.name)
+        return ()
+    costs = measure_costs(inp.pair, probe.variants(inp.pair, ctx), inp.calibration.samples, probe, ctx)
+    log_costs(costs)
+    return costs
+
+
+def _write_layers(rows: Sequence[LayerRow], path: Path, ctx: RunContext) -> None:
+    """A line for each layer; what was not measured is empty. No file where no layer is known."""
+    if not rows:
+        return
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(LAYER_COLUMNS)
+        for name, operator, error, cost in rows:
+            measured = (error.signal_to_noise_db, error.cosine, error.mean_absolute_error) if error else (None,) * 3
+            values = [None if value is None else f"{value:.6g}" for value in measured]
+            if cost is not None:
+                layer = cost.layer
+                percent = f"{100 * cost.embedding_error:.6g}"
+                values += [percent, str(layer.quantized_bytes), str(layer.float_bytes), cost.kept_at]
+            table.writerow((name, operator, *values, *(None,) * (len(LAYER_COLUMNS) - 2 - len(values))))
+    ctx.bus.tell("artifact_saved", path=path, description="what each layer loses")
 
 
 def _draw(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec
 from reidfw_core.metrics import unit_length
-from reidfw_core.types import EmbeddingRunner, Progress, Samples
+from reidfw_core.types import EmbeddingRunner, ModelFile, ModelFormat, Progress, Samples
 
 BATCH_SIZE = 32
 
@@ -51,6 +51,11 @@ def embed_samples(
             done += len(images)
             advance(done)
     return embeddings
+
+
+def opened_format(model: ModelFile, runner: EmbeddingRunner) -> ModelFormat:
+    """The number format that a model's maker told, or else the one that was found in the file."""
+    return runner.format if model.format.numeric == "*" else model.format
 
 
 def runner_threads(wanted: int | None) -> int:

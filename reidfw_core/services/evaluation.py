@@ -16,7 +16,7 @@ from reidfw_core.context import RunContext
 from reidfw_core.errors import DataError
 from reidfw_core.imaging.spec import image_spec
 from reidfw_core.metrics import breakdown, rank_resolution
-from reidfw_core.services.embedding import embed_samples, runner_threads
+from reidfw_core.services.embedding import embed_samples, opened_format, runner_threads
 from reidfw_core.services.evaluation_files import Opened, write_evaluation_files
 from reidfw_core.services.scoring import score_retrieval
 from reidfw_core.types import EmbeddingRunner, ModelFile, Samples
@@ -159,9 +159,10 @@ def _embed(inp: EvaluateInput, ctx: RunContext) -> tuple[Opened, NDArray[np.floa
         query = embed(inp.data.query)
         gallery = query if inp.data.leave_one_out else embed(inp.data.gallery)
         seconds = time.perf_counter() - started
+        found = opened_format(inp.model, runner)
         opened = Opened(
-            model=replace(inp.model, format=runner.format),
-            kind="int" if runner.format.is_integer else "float",
+            model=replace(inp.model, format=found),
+            kind="int" if found.is_integer else "float",
             kernels=runner.kernels,
             images_per_second=(len(query) + (0 if gallery is query else len(gallery))) / seconds,
         )

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidfw_core.artifacts import CalibrationData, QuantizedModel
+from reidfw_core.artifacts import CalibrationData, QuantizedModel, RetrievalData
 from reidfw_core.context import RunContext
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
+from reidfw_core.services.sensitivity import Probe, SearchInput, keep_worst_layers
 from reidfw_core.types import CalibrationSet, ModelFile
 
 if TYPE_CHECKING:
     from reidfw_core.config.binding import BoundComponent
-    from reidfw_core.config.sections import PreprocessingSection, QuantizationSection
+    from reidfw_core.config.sections import EvaluationSection, GeneralSection, PreprocessingSection, QuantizationSection
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ class QuantizeInput:
         preprocessing: the ``preprocessing`` section, the same as in evaluation.
         quantization: the ``quantization`` section.
         quantizer: the bound quantizer.
+        evaluation, general: sections, for ``quantization.max_map_drop`` as are all others below.
+        scored: what mAP is measured on; None where there are no such images.
+        comparison_target: what runs float and quantized model; None where nothing does.
     """
 
     model: ModelFile
@@ -42,10 +46,16 @@ class QuantizeInput:
     preprocessing: PreprocessingSection
     quantization: QuantizationSection
     quantizer: BoundComponent
+    evaluation: EvaluationSection
+    general: GeneralSection
+    scored: RetrievalData | None = None
+    comparison_target: BoundComponent | None = None
 
 
 def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
     """Quantizes the model into ``quantization.export_dir`` of the run folder.
+
+    Where ``quantization.max_map_drop`` would be broken, the layers that cost most are left at a higher precision.
 
     Raises:
         DataError: the model cannot be quantized, or calibration images cannot be decoded.
@@ -77,9 +87,37 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
             workdir=ctx.run_dir,
             export_dir=export_dir,
         )
-    logger.info("%s: %.1f KiB, was %.1f KiB", quantized.path.name, quantized.size_bytes / 1024, model.size_bytes / 1024)
-    ctx.bus.tell("artifact_saved", path=quantized.path, description="quantized model")
-    return QuantizedModel(model=quantized, source=model)
+    pair = _within_limit(inp, QuantizedModel(model=quantized, source=model), ctx)
+    size = pair.model.size_bytes
+    logger.info("%s: %.1f KiB, was %.1f KiB", pair.model.path.name, size / 1024, model.size_bytes / 1024)
+    ctx.bus.tell("artifact_saved", path=pair.model.path, description="quantized model")
+    return pair
+
+
+def _within_limit(inp: QuantizeInput, pair: QuantizedModel, ctx: RunContext) -> QuantizedModel:
+    """The pair, with layers left at a higher precision where ``quantization.max_map_drop`` asks for it."""
+    limit = inp.quantization.max_map_drop
+    if limit is None:
+        return pair
+    assert inp.scored is not None  # the plan has seen to both
+    assert inp.comparison_target is not None
+    return keep_worst_layers(
+        SearchInput(
+            pair=pair,
+            probe=Probe(
+                quantizer=inp.quantizer,
+                target=inp.comparison_target,
+                preprocessing=inp.preprocessing,
+                general=inp.general,
+            ),
+            data=inp.scored,
+            samples=inp.data.samples,
+            evaluation=inp.evaluation,
+            max_map_drop=limit,
+            keep_at=inp.quantization.keep_layers_at,
+        ),
+        ctx,
+    )
 
 
 def _calibration_images(data: CalibrationData, spec: ImageSpec) -> Iterator[np.ndarray]:

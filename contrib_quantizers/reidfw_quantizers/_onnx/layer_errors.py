@@ -34,11 +34,7 @@ def onnx_layer_errors(
     Returns:
         The errors, largest first.
     """
-    with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
-        given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
-        onnx.save(model, given)
-        quant_pre_process(given, prepared, skip_symbolic_shape=True)  # the same as before quantizing: the same names
-        reference = onnx.load(prepared)
+    reference = prepared_model(model, workdir)
     tested = onnx.load(quantized)
     made_by = {name: node.op_type for node in reference.graph.node for name in node.output}
     rounded = _rounded_activations(tested)
@@ -58,6 +54,20 @@ def onnx_layer_errors(
         for noise, one, other in zip(noises, floats, integers, strict=True):
             noise.add(one, other)
     return worst_first(noises)
+
+
+def prepared_model(model: onnx.ModelProto, workdir: Path) -> onnx.ModelProto:
+    """The float model as ONNX Runtime prepares it before quantizing, so that names are those of the QDQ model.
+
+    Args:
+        model: the float model at the opset of the quantized one.
+        workdir: existing folder; a temporary folder is made there and removed.
+    """
+    with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
+        given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
+        onnx.save(model, given)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
+        return onnx.load(prepared)
 
 
 def _rounded_activations(model: onnx.ModelProto) -> dict[str, tuple[str, float | None]]:

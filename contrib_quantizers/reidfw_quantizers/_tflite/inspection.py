@@ -98,8 +98,8 @@ def read_graph(content: bytes) -> Graph:
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
-    kinds = _names_by_value(schema.BuiltinOperator)
-    dtypes = _names_by_value(schema.TensorType)
+    kinds = names_by_value(schema.BuiltinOperator)
+    dtypes = names_by_value(schema.TensorType)
 
     def tensor(raw: Any) -> GraphTensor:
         quantization = raw.quantization
@@ -130,7 +130,8 @@ def read_graph(content: bytes) -> Graph:
     )
 
 
-def _names_by_value(enumeration: type) -> dict[int, str]:
+def names_by_value(enumeration: type) -> dict[int, str]:
+    """The names of a schema's enumeration by their numbers."""
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 
 

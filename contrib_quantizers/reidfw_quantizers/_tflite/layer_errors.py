@@ -35,16 +35,16 @@ def tflite_layer_errors(model: keras.Model, quantized: bytes, images: np.ndarray
     """
     with native_stderr_to_log(logger):
         reference, tested = (_interpreter(content) for content in (convert_to_float(model), quantized))
-    wanted = {_key(name): (index, operator) for index, name, operator in _outputs(reference)}
+    wanted = {output_key(name): (index, operator) for index, name, operator in _outputs(reference)}
     details = {tensor["index"]: tensor for tensor in tested.get_tensor_details()}
     pairs: list[tuple[int, int, LayerNoise]] = []
     for index, name, operator in _outputs(tested):
-        match = wanted.get(_key(name))
+        match = wanted.get(output_key(name))
         if match is None or list(details[index]["shape"]) != list(reference.get_tensor(match[0]).shape):
             continue
         scales = details[index]["quantization_parameters"]["scales"]
         scale = float(scales[0]) if len(scales) == 1 else None
-        pairs.append((match[0], index, LayerNoise(_readable(name), operator, scale)))
+        pairs.append((match[0], index, LayerNoise(readable_name(name), operator, scale)))
     logger.debug("%d of %d layers are compared", len(pairs), len(wanted))
     for image in images:
         for interpreter in (reference, tested):
@@ -75,15 +75,15 @@ def _outputs(interpreter: Any) -> list[tuple[int, str, str]]:
     ]
 
 
-def _key(name: str) -> str:
+def output_key(name: str) -> str:
     """The name by which outputs are paired; the network's output gets a number where a conversion follows it."""
     first = name.partition(";")[0]
     return "Identity" if first in ("Identity", "Identity1") else first
 
 
-def _readable(name: str) -> str:
+def readable_name(name: str) -> str:
     """``conv1_relu_1`` of ``embedding_network_1/conv1_relu_1/Relu6;embedding_network_1/...``."""
-    if _key(name) == "Identity":
+    if output_key(name) == "Identity":
         return "embedding"
     parts = name.partition(";")[0].split("/")
     return "/".join(parts[1:-1]) if len(parts) > 2 else name.partition(";")[0]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from reidfw_core.config.sections.base import AnyCase, OpenSection, PositiveInt, in_run_dir
+from reidfw_core.config.sections.base import AnyCase, Number, OpenSection, PositiveInt, in_run_dir
 
 
 def _upper(value: Any) -> Any:
@@ -31,6 +31,14 @@ class QuantizationSection(OpenSection):
     ``host``."""
     compare_images: PositiveInt = 256
     """Images with which they are compared. Defaults to 256."""
+    max_map_drop: Annotated[Number, Field(ge=0)] | None = None
+    """Most points of mAP that quantization may cost. Where it costs more, the layers that cost most are left at a
+    higher precision, as few as needed. Measured on the test images, else on the validation images."""
+    keep_layers_at: Annotated[Literal["int16", "float"], AnyCase] | None = None
+    """Number format of the layers that ``max_map_drop`` keeps from int8. Without a value int16 activations are tried
+    first, then float."""
+    layer_costs: bool = False
+    """Measure what each layer costs when it alone is quantized."""
     quantization_type: Annotated[Literal["PTQ"], BeforeValidator(_upper)] | None = None
     """``PTQ``, post-training quantization, is the only kind."""
     quantization_input_type: IoType | None = None
