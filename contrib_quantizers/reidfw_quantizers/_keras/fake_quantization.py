@@ -183,6 +183,12 @@ def is_fake_quantized(model: keras.Model) -> bool:
     return any(isinstance(layer, RoundedValues) for layer in model.layers)
 
 
+def trained_granularity(model: keras.Model) -> Granularity:
+    """How many scales the weights of a model made by :func:`with_fake_quantization` have."""
+    by_channel = any(layer.per_channel for layer in model.layers if isinstance(layer, RoundedWeights))
+    return "per_channel" if by_channel else "per_tensor"
+
+
 def trained_ranges(model: keras.Model) -> ActivationRanges:
     """The ranges that a model made by :func:`with_fake_quantization` has now."""
     found = {
