@@ -11,13 +11,15 @@ from reidfw_core._keras.network import ReidNetwork
 _SHARPNESSES = np.geomspace(1e-3, 1e4, 57)
 """Factors of squared distances that are tried; embeddings may have any length."""
 
+_SMOOTHING = 0.1
+
 
 def imprint_classifier(network: ReidNetwork, embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
     """Sets the classifier so that it names the identity whose mean embedding is nearest.
 
     Random weights would send gradients into a finished network that mean nothing, until the classifier has learnt.
     A linear classifier gets logits ``-s |x - mean|^2`` up to a constant of the image, s being that with the lowest
-    cross-entropy; a cosine classifier gets the means.
+    smoothed cross-entropy; a cosine classifier gets the means.
 
     Args:
         network: its classifier is changed, nothing else.
@@ -47,5 +49,7 @@ def imprint_classifier(network: ReidNetwork, embeddings: NDArray[np.float32], la
 
 
 def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """With label smoothing: without it, infinitely sharp logits would be best where all images are named rightly."""
     logits = logits - logits.max(axis=1, keepdims=True)
-    return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]))
+    right = (1 - _SMOOTHING) * logits[np.arange(len(labels)), labels] + _SMOOTHING * logits.mean(axis=1)
+    return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - right))
