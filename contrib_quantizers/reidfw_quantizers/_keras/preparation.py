@@ -43,8 +43,15 @@ def prepare_keras(path: Path, calibration: CalibrationSet, params: QuantizationP
     return prepared
 
 
-def open_trained(path: Path, params: QuantizationParams) -> tuple[keras.Model, ActivationRanges | None]:
+def open_trained(
+    path: Path, params: QuantizationParams, *, keep_ranges: bool = False
+) -> tuple[keras.Model, ActivationRanges | None]:
     """The float model of a file, and the ranges of a quantization-aware training, None where it had none.
+
+    Args:
+        path: a Keras file.
+        params: tell the granularity wanted; another one than that of the training is warned of.
+        keep_ranges: whether the model still rounds its activations.
 
     Raises:
         DataError: the file is no model from one image to one vector.
@@ -56,4 +63,4 @@ def open_trained(path: Path, params: QuantizationParams) -> tuple[keras.Model, A
         logger.warning(
             "%s was trained with %s weights; with %s ones it loses more", path.name, trained, params.granularity
         )
-    return without_fake_quantization(model), trained_ranges(model)
+    return without_fake_quantization(model, keep_ranges=keep_ranges), trained_ranges(model)
