@@ -26,9 +26,7 @@ OperationMode = Literal[
 
 OPERATION_MODES: tuple[OperationMode, ...] = get_args(OperationMode)
 
-Group = Literal[
-    "training", "evaluation", "quantization", "prediction", "benchmarking", "deployment", "fine_tuning"
-]
+Group = Literal["training", "evaluation", "quantization", "prediction", "benchmarking", "deployment", "fine_tuning"]
 
 GROUPS: dict[OperationMode, frozenset[Group]] = {
     "training": frozenset({"training", "evaluation"}),  # scored on the test images, where there are some

@@ -347,11 +347,7 @@ class _Review:
                 self.warn(("dataset", problem.where.partition(".")[2]), f"has no effect in operation_mode {mode}")
         if model is not None and model.alpha is not None:
             self.warn(("model", "alpha"), "has no effect: a backbone's width is part of its name")
-        if (
-            groups & LEARNING
-            and self.values.get("data_augmentation")
-            and self.values.get("custom_data_augmentation")
-        ):
+        if groups & LEARNING and self.values.get("data_augmentation") and self.values.get("custom_data_augmentation"):
             self.complain(("custom_data_augmentation",), "excludes data_augmentation; keep one of the two sections")
         preprocessing: PreprocessingSection | None = self.sections.get("preprocessing")
         if preprocessing is not None and preprocessing.rescaling is None and groups & IMAGE_GROUPS:

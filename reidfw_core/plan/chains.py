@@ -1,7 +1,8 @@
 """The twelve operation modes as twelve rows of data.
 
 A ``?`` behind a step means: left out where its inputs are not given (a training without test images is not evaluated).
-With ``quantization_type: QAT`` the model is fine-tuned before it is quantized. Quantization is followed by a comparison of the embeddings of both models, where something can run both.
+With ``quantization_type: QAT`` the model is fine-tuned before it is quantized. Quantization is followed by a comparison
+of the embeddings of both models, where something can run both.
 """
 
 from __future__ import annotations

@@ -212,9 +212,7 @@ def _fit(given: TrainInput, network: ReidNetwork, spec: ImageSpec, ctx: RunConte
         spec=spec,
         labels=classes_of(train_set, train_set),
         sampler=sampler,
-        augmentation=augmentation_layers(
-            given.augmentations, spec, ctx.bus, ctx.seed_for, sampler.batches_per_epoch
-        ),
+        augmentation=augmentation_layers(given.augmentations, spec, ctx.bus, ctx.seed_for, sampler.batches_per_epoch),
         terms=build_losses(given.losses, network, ctx),
         sharpness_radius=training.sharpness_radius or 0.0,
         strategy=open_strategy("none"),

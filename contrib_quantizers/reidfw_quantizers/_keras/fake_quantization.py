@@ -235,9 +235,7 @@ def _measure_ranges(network: Network, calibration: CalibrationSet) -> dict[str, 
     model = build_model(network, mark=mark)
     watching = keras.Model(model.inputs, list(watched.values()))
     extremes = tf.function(
-        lambda images: [
-            (tf.reduce_min(values), tf.reduce_max(values)) for values in watching(images, training=False)
-        ],
+        lambda images: [(tf.reduce_min(values), tf.reduce_max(values)) for values in watching(images, training=False)],
         reduce_retracing=True,
     )
     shape = tuple(model.inputs[0].shape[1:])

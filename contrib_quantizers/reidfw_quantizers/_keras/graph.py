@@ -294,9 +294,7 @@ def _kind(operation: Any, args: Any) -> tuple[Kind, Array]:
     return "other", unlimited
 
 
-def _weighted(
-    step: Step, name: str, given: Any, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]
-) -> Any:
+def _weighted(step: Step, name: str, given: Any, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]) -> Any:
     layer = type(step.operation).from_config(
         {**step.operation.get_config(), "name": name, "use_bias": True, "activation": "linear"}
     )

@@ -12,10 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize
 
 from reidfw_core.api import CalibrationSet, DataError, ReidfwError, native_stderr_to_log
 from reidfw_quantizers._tflite.inspection import Graph, read_graph
-from reidfw_quantizers._tflite.ranges import quantize_with_ranges
+from reidfw_quantizers._tflite.ranges import with_trained_ranges
 from reidfw_quantizers.calibration import checked_images
 from reidfw_quantizers.params import Granularity, IoType
 from reidfw_quantizers.ranges import ActivationRanges
@@ -70,9 +71,8 @@ def convert_to_integer(
             converter._experimental_calibrate_only = ranges is not None
             content = converter.convert()
             if ranges is not None:
-                content = quantize_with_ranges(
-                    content,
-                    ranges,
+                content = mlir_quantize(
+                    with_trained_ranges(content, ranges),
                     disable_per_channel=granularity == "per_tensor",
                     input_data_type=_DTYPES[input_type],
                     output_data_type=_DTYPES[output_type],

@@ -1,4 +1,4 @@
-"""Quantizing a calibrated TensorFlow Lite file with ranges that a training has found."""
+"""Ranges that a training has found, in a calibrated TensorFlow Lite file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import re
 from typing import Any
 
-from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.tools import flatbuffer_utils
 
 from reidfw_quantizers.ranges import ActivationRanges, Range
@@ -14,8 +13,8 @@ from reidfw_quantizers.ranges import ActivationRanges, Range
 logger = logging.getLogger(__name__)
 
 
-def quantize_with_ranges(calibrated: bytes, ranges: ActivationRanges, **options: Any) -> bytes:
-    """Does the second half of the converter's post-training quantization, after ranges were put in.
+def with_trained_ranges(calibrated: bytes, ranges: ActivationRanges) -> bytes:
+    """Puts ranges in the place of measured ones, between calibration and quantization.
 
     Activations of which the training knows nothing (inside of layers that the converter takes apart) keep the range
     that calibration measured.
@@ -23,10 +22,9 @@ def quantize_with_ranges(calibrated: bytes, ranges: ActivationRanges, **options:
     Args:
         calibrated: what the converter gives where it only calibrates: a float file with ranges.
         ranges: the ranges to put in.
-        options: of ``mlir_quantize``.
 
     Returns:
-        The integer file.
+        The same file with these ranges.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(calibrated)
     graph = model.subgraphs[0]
@@ -43,7 +41,7 @@ def quantize_with_ranges(calibrated: bytes, ranges: ActivationRanges, **options:
             _set_range(by_layer[name + suffix], found)
     if unknown:
         logger.warning("The converter joined these layers with others; their ranges are measured: %s", unknown)
-    return bytes(mlir_quantize(flatbuffer_utils.convert_object_to_bytearray(model), **options))
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _set_range(tensor: Any, found: Range) -> None:
