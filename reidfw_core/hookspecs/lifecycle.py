@@ -11,7 +11,6 @@ from typing import Any
 
 from reidfw_core.markers import hookspec
 
-
 QAT_PREFIX = "qat_"
 """What names of metrics of a quantization-aware training begin with."""
 
