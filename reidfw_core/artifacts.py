@@ -147,6 +147,27 @@ class PrecisionSearch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FineTunedModel:
+    """The result of a quantization-aware training.
+
+    Attributes:
+        model: ``best_qat_model.keras``, image to embedding; it computes as its quantized form will.
+        history: one list of values an epoch for each metric.
+        best_epoch: epoch, counted from 1, whose weights were kept.
+        seconds: wall time of the training loop.
+        validation: metrics of the best epoch on the validation set.
+        figures: pictures that were drawn.
+    """
+
+    model: ModelFile
+    history: Mapping[str, tuple[float, ...]]
+    best_epoch: int
+    seconds: float
+    validation: Mapping[str, float] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedModel:
     """The result of quantization.
 

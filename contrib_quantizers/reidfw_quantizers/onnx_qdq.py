@@ -7,9 +7,10 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from reidfw_core.api import (
     CalibrationSet,
@@ -26,7 +27,10 @@ from reidfw_core.api import (
 from reidfw_quantizers.params import QuantizationParams
 
 if TYPE_CHECKING:
+    import keras
     import onnx
+
+    from reidfw_quantizers._onnx.ranges import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,25 @@ class OnnxQuantizer(Quantizer):
     class Params(QuantizationParams):
         """The ``quantization`` section; input and output types have no effect."""
 
+        @model_validator(mode="after")
+        def _check_training(self) -> Self:
+            """Training rounds to the grid of 8-bit integers, with a zero point for activations and none for weights."""
+            options, extra = self.onnx_quant_parameters, self.onnx_extra_options
+            if self.quantization_type != "QAT":
+                return self
+            for name, value, allowed in (
+                ("onnx_quant_parameters.weightType", options.weightType, ("Int8",)),
+                ("onnx_quant_parameters.activType", options.activType, ("Int8", "UInt8")),
+                ("onnx_extra_options.WeightSymmetric", extra.WeightSymmetric, (True,)),
+                ("onnx_extra_options.ActivationSymmetric", extra.ActivationSymmetric, (False,)),
+                ("onnx_extra_options.SmoothQuant", extra.SmoothQuant, (False,)),
+            ):
+                if value not in allowed:
+                    raise ValueError(
+                        f"{name} is {value}, but quantization_type QAT trains for {' or '.join(map(str, allowed))}"
+                    )
+            return self
+
     @hookimpl
     def inspect_model(self, model: ModelFile) -> ModelFile:
         """Opens a Keras or ONNX file; see the hook's contract.
@@ -69,6 +92,20 @@ class OnnxQuantizer(Quantizer):
         from reidfw_quantizers._onnx.quantization import inspect_onnx
 
         return inspect_onnx(model)
+
+    @hookimpl
+    def prepare_training(self, model: ModelFile, calibration: CalibrationSet) -> keras.Model:
+        """Rounds weights and activations of a Keras model as ONNX Runtime does; see the hook's contract.
+
+        Raises:
+            DataError: the file is no model from one image to one vector, there are no calibration images, or the model
+                has no weights that can be rounded.
+            ToolNotFound: a Python package is missing.
+        """
+        self._require_packages(from_keras=True)
+        from reidfw_quantizers._keras.preparation import prepare_keras
+
+        return prepare_keras(model.path, calibration, self.params)
 
     @hookimpl
     def quantize_model(
@@ -93,14 +130,16 @@ class OnnxQuantizer(Quantizer):
         source, optimized = model, None
         if params.wants_equalisation():
             if from_keras:
-                from reidfw_core.api import load_embedding_model
                 from reidfw_quantizers._keras.optimized import write_optimized
+                from reidfw_quantizers._keras.preparation import open_trained
 
-                _, optimized = write_optimized(load_embedding_model(model.path), export_dir)
-                source = replace(model, path=optimized)
+                keras_model, ranges = open_trained(model.path, params)
+                if ranges is None:  # a trained model was equalised before
+                    _, optimized = write_optimized(keras_model, export_dir)
+                    source = replace(model, path=optimized)
             else:
                 logger.warning("optimize has no effect on %s: it rewrites Keras models only", model.path.name)
-        float_model = self._float_onnx(source)
+        float_model, grids = self._float_onnx(source)
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
@@ -111,7 +150,9 @@ class OnnxQuantizer(Quantizer):
             )
         path = export_dir / f"{model.name}.onnx"
         with atomic_path(path) as temporary:
-            num_images, input_shape = quantization.quantize_qdq(float_model, calibration, params, temporary, workdir)
+            num_images, input_shape = quantization.quantize_qdq(
+                float_model, calibration, params, temporary, workdir, grids
+            )
             quantization.check_runs(temporary)
         quantized = onnx.load(path)
         if floats := quantization.float_layers(quantized):
@@ -131,6 +172,7 @@ class OnnxQuantizer(Quantizer):
             embedding_dim=quantization.dimensions(quantized.graph.output[0])[-1],
             details={
                 "granularity": params.granularity,
+                "quantization_type": "QAT" if grids else "PTQ",
                 "opset": opset_of(quantized),
                 "weight_type": params.onnx_quant_parameters.weightType,
                 "activation_type": params.onnx_quant_parameters.activType,
@@ -185,24 +227,33 @@ class OnnxQuantizer(Quantizer):
         self._require_packages(from_keras=ModelFormat.of_file(float_model.path).container == "keras")
         if optimized := quantized_model.details.get("optimized_model"):
             float_model = replace(float_model, path=quantized_model.path.with_name(optimized))
-        return self._float_onnx(float_model)
+        reference, _ = self._float_onnx(float_model)
+        return reference
 
-    def _float_onnx(self, model: ModelFile) -> onnx.ModelProto:
-        """The float model as ONNX at ``target_opset``, from a Keras or an ONNX file."""
+    def _float_onnx(self, model: ModelFile) -> tuple[onnx.ModelProto, dict[str, Grid]]:
+        """The float model as ONNX at ``target_opset``, from a Keras or an ONNX file, and what it was trained for.
+
+        The grids are those of activations by their names; none without a quantization-aware training.
+        """
         from reidfw_quantizers._onnx import quantization
         from reidfw_quantizers._onnx.opset import at_least_opset
 
         params: QuantizationParams = self.params
+        grids: dict[str, Grid] = {}
         if ModelFormat.of_file(model.path).container == "keras":
-            from reidfw_core.api import load_embedding_model
+            from reidfw_quantizers._keras.preparation import open_trained
             from reidfw_quantizers._onnx.from_keras import convert_keras
+            from reidfw_quantizers._onnx.ranges import take_grids
 
-            float_model = convert_keras(load_embedding_model(model.path), params.target_opset)
+            keras_model, ranges = open_trained(model.path, params, keep_ranges=True)
+            float_model = convert_keras(keras_model, params.target_opset)
+            if ranges is not None:
+                grids = take_grids(float_model)
         else:
             float_model = quantization.load_onnx(model.path)
         if quantization.is_quantized(float_model):
-            return float_model
-        return at_least_opset(float_model, params.target_opset, model.path.name)
+            return float_model, grids
+        return at_least_opset(float_model, params.target_opset, model.path.name), grids
 
     def _format(self) -> ModelFormat:
         """The declared format, or for other widths one like ``int4x16_qdq`` (weights x activations)."""

@@ -99,8 +99,8 @@ class QuantizationParams(_EmptyIsDefault):
     Source: the user's document, section 2.8 (model quantization).
     """
 
-    quantization_type: Annotated[Literal["PTQ"], BeforeValidator(_upper)] = "PTQ"
-    """PTQ: post-training quantization, the only kind."""
+    quantization_type: Annotated[Literal["PTQ", "QAT"], BeforeValidator(_upper)] = "PTQ"
+    """PTQ: post-training quantization. QAT: a Keras model is fine-tuned with rounded weights and activations first."""
     quantization_input_type: IoType = "uint8"
     """Number format of the model's input. uint8 takes camera pixels as they are. ONNX models stay float."""
     quantization_output_type: IoType = "float"

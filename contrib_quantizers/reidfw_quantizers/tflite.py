@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from reidfw_core.api import (
     hookimpl,
 )
 from reidfw_quantizers.params import QuantizationParams
+
+if TYPE_CHECKING:
+    import keras
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,18 @@ class TfliteConverter(Quantizer):
         return inspect_keras(model)
 
     @hookimpl
+    def prepare_training(self, model: ModelFile, calibration: CalibrationSet) -> keras.Model:
+        """Rounds weights and activations as TensorFlow Lite does; see the hook's contract.
+
+        Raises:
+            DataError: the file is no model from one image to one vector, there are no calibration images, or the model
+                has no weights that can be rounded.
+        """
+        from reidfw_quantizers._keras.preparation import prepare_keras
+
+        return prepare_keras(model.path, calibration, self.params)
+
+    @hookimpl
     def quantize_model(
         self,
         model: ModelFile,
@@ -70,14 +86,14 @@ class TfliteConverter(Quantizer):
             DataError: the file is no model from one image to one vector, there are no calibration images, or the
                 model cannot be made fully integer.
         """
-        from reidfw_core.api import load_embedding_model
+        from reidfw_quantizers._keras.preparation import open_trained
         from reidfw_quantizers._tflite.conversion import check_integer, convert_to_integer
 
         params: QuantizationParams = self.params
         began = time.perf_counter()
-        keras_model = load_embedding_model(model.path)
+        keras_model, ranges = open_trained(model.path, params)
         optimized: Path | None = None
-        if params.wants_equalisation():
+        if ranges is None and params.wants_equalisation():  # a trained model was equalised before
             from reidfw_quantizers._keras.optimized import write_optimized
 
             keras_model, optimized = write_optimized(keras_model, export_dir)
@@ -87,6 +103,7 @@ class TfliteConverter(Quantizer):
             input_type=params.quantization_input_type,
             output_type=params.quantization_output_type,
             granularity=params.granularity,
+            ranges=ranges,
         )
         graph = check_integer(
             content,
@@ -114,6 +131,7 @@ class TfliteConverter(Quantizer):
             embedding_dim=graph.tensors[graph.outputs[0]].shape[-1],
             details={
                 "granularity": params.granularity,
+                "quantization_type": "PTQ" if ranges is None else "QAT",
                 "input": graph.tensors[graph.inputs[0]].quantization(),
                 "output": graph.tensors[graph.outputs[0]].quantization(),
                 "num_operators": len(graph.operators),
@@ -133,11 +151,11 @@ class TfliteConverter(Quantizer):
         Raises:
             DataError: a file is no model of its kind.
         """
-        from reidfw_core.api import load_embedding_model
+        from reidfw_quantizers._keras.preparation import open_trained
         from reidfw_quantizers._tflite.layer_errors import tflite_layer_errors
 
-        reference = _reference_path(float_model, quantized_model)
-        return tflite_layer_errors(load_embedding_model(reference), quantized_model.path.read_bytes(), images)
+        reference, _ = open_trained(_reference_path(float_model, quantized_model), self.params)
+        return tflite_layer_errors(reference, quantized_model.path.read_bytes(), images)
 
     @hookimpl
     def open_variants(self, float_model: ModelFile, quantized_model: ModelFile) -> ModelVariants:
@@ -146,11 +164,11 @@ class TfliteConverter(Quantizer):
         Raises:
             DataError: a file is no model of its kind, or the two do not belong together.
         """
-        from reidfw_core.api import load_embedding_model
+        from reidfw_quantizers._keras.preparation import open_trained
         from reidfw_quantizers._tflite.conversion import convert_to_float
         from reidfw_quantizers._tflite.variants import TfliteVariants
 
-        reference = load_embedding_model(_reference_path(float_model, quantized_model))
+        reference, _ = open_trained(_reference_path(float_model, quantized_model), self.params)
         return TfliteVariants(quantized_model, convert_to_float(reference))
 
 

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from reidfw_core.components import ComponentParams, Listener
+from reidfw_core.hookspecs.lifecycle import QAT_PREFIX
 from reidfw_core.markers import hookimpl
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,8 @@ class ProgressListener(Listener):
     def epoch_finished(self, epoch: int, total: int, metrics: Mapping[str, float]) -> None:
         """Logs an epoch in one line."""
         shown = ("loss", "accuracy", "val_loss", "val_accuracy", "val_mAP")
-        values = ", ".join(f"{name} {metrics[name]:.4f}" for name in shown if name in metrics)
+        plain = {name.removeprefix(QAT_PREFIX): value for name, value in metrics.items()}
+        values = ", ".join(f"{name} {plain[name]:.4f}" for name in shown if name in plain)
         logger.info("Epoch %d/%d: %s", epoch, total, values)
 
     @hookimpl

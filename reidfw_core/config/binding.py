@@ -16,7 +16,7 @@ from reidfw_core.components import Component, ComponentParams
 from reidfw_core.config.aliases import lookup
 from reidfw_core.config.checking import check, field_names
 from reidfw_core.config.loading import LoadedConfig
-from reidfw_core.config.modes import GROUPS, IMAGE_GROUPS, Group
+from reidfw_core.config.modes import IMAGE_GROUPS, LEARNING, Group, services
 from reidfw_core.config.sections import (
     CROSS_ENTROPY,
     BenchmarkingSection,
@@ -177,7 +177,7 @@ def bind_components(config: RunConfig, loaded: LoadedConfig, catalog: Catalog) -
         ConfigError: a component is not installed or refuses its parameters; all problems at once.
         PluginBroken, PluginIncompatible: the only problem is a component that cannot be loaded.
     """
-    binding = bind(loaded, GROUPS[config.operation_mode], catalog)
+    binding = bind(loaded, services(config.operation_mode, loaded.values), catalog)
     raise_problems([], binding)
     return binding.components
 
@@ -250,10 +250,11 @@ def choices(values: Mapping[str, Any], groups: frozenset[Group]) -> list[Choice]
     chosen: list[Choice] = []
     if groups & IMAGE_GROUPS:
         chosen += _reader(values)
-    if "training" in groups:
+    if groups & LEARNING:
         chosen += _augmentations(values)
-        chosen += _backbone(values)
         chosen += _losses(values)
+    if "training" in groups:
+        chosen += _backbone(values)
     if "quantization" in groups:
         chosen += _selected(values, ("quantization",), "quantizer", "quantizer", "quantizers", QuantizationSection)
         chosen += _comparison_target(values)

@@ -5,8 +5,9 @@ Source: the user's document, sections 2.1 and 2.3 to 2.11.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 OperationMode = Literal[
     "training",
@@ -25,7 +26,7 @@ OperationMode = Literal[
 
 OPERATION_MODES: tuple[OperationMode, ...] = get_args(OperationMode)
 
-Group = Literal["training", "evaluation", "quantization", "prediction", "benchmarking", "deployment"]
+Group = Literal["training", "evaluation", "quantization", "prediction", "benchmarking", "deployment", "fine_tuning"]
 
 GROUPS: dict[OperationMode, frozenset[Group]] = {
     "training": frozenset({"training", "evaluation"}),  # scored on the test images, where there are some
@@ -41,7 +42,28 @@ GROUPS: dict[OperationMode, frozenset[Group]] = {
     "chain_eqeb": frozenset({"evaluation", "quantization", "benchmarking"}),
     "chain_qd": frozenset({"quantization", "deployment"}),
 }
-"""Services that each mode runs."""
+"""Services that each mode runs. Quantization may bring a further one, see :func:`services`."""
+
+LEARNING: frozenset[Group] = frozenset({"training", "fine_tuning"})
+"""Services that train on images."""
+
+
+def services(mode: OperationMode, values: Mapping[str, Any]) -> frozenset[Group]:
+    """The services that a mode runs with a configuration: quantization-aware training fine-tunes the model first.
+
+    Args:
+        mode: the operation mode.
+        values: the plain values of the configuration, not checked yet.
+    """
+    section = values.get("quantization")
+    kind = section.get("quantization_type") if isinstance(section, Mapping) else None
+    if "quantization" in GROUPS[mode] and str(kind).upper() == QUANTIZATION_AWARE:
+        return GROUPS[mode] | {"fine_tuning"}
+    return GROUPS[mode]
+
+
+QUANTIZATION_AWARE = "QAT"
+"""The ``quantization_type`` with which the model is fine-tuned before it is quantized."""
 
 IMAGE_GROUPS: frozenset[Group] = frozenset({"training", "evaluation", "quantization", "prediction"})
 """Services that read images."""
@@ -77,9 +99,9 @@ SECTIONS: dict[str, SectionUse] = {
     "model": _use(*GROUPS["chain_tqeb"], "prediction", "deployment"),
     "dataset": _use("training", "evaluation", "prediction"),
     "preprocessing": _use(*IMAGE_GROUPS, "deployment"),
-    "data_augmentation": _use("training", required=False),
-    "custom_data_augmentation": _use("training", required=False),
-    "training": _use("training"),
+    "data_augmentation": _use("training", "fine_tuning", required=False),
+    "custom_data_augmentation": _use("training", "fine_tuning", required=False),
+    "training": _use("training", "fine_tuning"),
     "quantization": _use("quantization"),
     "evaluation": _use("evaluation", "quantization", required=False),
     "prediction": _use("prediction", required=False),

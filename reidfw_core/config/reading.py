@@ -18,15 +18,16 @@ from reidfw_core.config.checking import check, surplus_attributes, unknown_attri
 from reidfw_core.config.expressions import layer_slices_note
 from reidfw_core.config.loading import LoadedConfig, load_config
 from reidfw_core.config.modes import (
-    GROUPS,
     IGNORED_SECTIONS,
     IMAGE_GROUPS,
+    LEARNING,
     OPERATION_MODES,
     WITH_DEFAULTS,
     Group,
     OperationMode,
     is_needed,
     is_required,
+    services,
 )
 from reidfw_core.config.sections import (
     AppSection,
@@ -120,7 +121,7 @@ def read_config(
     if mode is None:
         review.check_sections("no valid operation_mode", frozenset())
     else:
-        groups = GROUPS[mode]
+        groups = services(mode, loaded.values)
         review.check_sections(mode, groups)
         review.check_combinations(mode, groups)
         binding = bind(loaded, groups, catalog)
@@ -267,7 +268,7 @@ class _Review:
         if values is None or values == {}:
             if is_required(name, groups):
                 what = "is empty" if name in self.values else "is missing"
-                self.complain((name,), f"this section {what}; operation_mode {mode} needs it")
+                self.complain((name,), f"this section {what}; {_asker(mode, groups, name)} needs it")
                 return
             if name not in WITH_DEFAULTS:
                 return
@@ -346,11 +347,7 @@ class _Review:
                 self.warn(("dataset", problem.where.partition(".")[2]), f"has no effect in operation_mode {mode}")
         if model is not None and model.alpha is not None:
             self.warn(("model", "alpha"), "has no effect: a backbone's width is part of its name")
-        if (
-            "training" in groups
-            and self.values.get("data_augmentation")
-            and self.values.get("custom_data_augmentation")
-        ):
+        if groups & LEARNING and self.values.get("data_augmentation") and self.values.get("custom_data_augmentation"):
             self.complain(("custom_data_augmentation",), "excludes data_augmentation; keep one of the two sections")
         preprocessing: PreprocessingSection | None = self.sections.get("preprocessing")
         if preprocessing is not None and preprocessing.rescaling is None and groups & IMAGE_GROUPS:
@@ -376,7 +373,8 @@ class _Review:
         for role in _required_roles(groups, self.sections.get("prediction")):
             if dataset.path_of(role) is None:
                 instead = ", or prediction.gallery_index instead" if role == "prediction_gallery" else ""
-                self.complain(("dataset", f"{role}_path"), f"is required in operation_mode {mode}{instead}")
+                asker = "quantization_type QAT" if groups & LEARNING == {"fine_tuning"} else f"operation_mode {mode}"
+                self.complain(("dataset", f"{role}_path"), f"is required in {asker}{instead}")
         if "evaluation" in groups and "training" not in groups:
             roles: tuple[Role, ...] = ("test_query", "test_gallery", "validation", "training")
             if all(dataset.path_of(role) is None for role in roles):
@@ -478,8 +476,13 @@ class _Review:
         return RunConfig(operation_mode=mode, **self.sections)
 
 
+def _asker(mode: str, groups: frozenset[Group], section: str) -> str:
+    """What asks for a section that is required."""
+    return f"operation_mode {mode}" if is_required(section, groups - {"fine_tuning"}) else "quantization_type QAT"
+
+
 def _required_roles(groups: frozenset[Group], prediction: PredictionSection | None) -> tuple[Role, ...]:
-    if "training" in groups:
+    if groups & LEARNING:
         return ("training",)
     if "prediction" in groups:
         by_index = prediction is not None and prediction.gallery_index is not None
@@ -490,7 +493,7 @@ def _required_roles(groups: frozenset[Group], prediction: PredictionSection | No
 def _read_roles(groups: frozenset[Group], dataset: DatasetSection) -> tuple[Role, ...]:
     """The data sets that a mode reads, where they are given."""
     roles: list[Role] = []
-    if "training" in groups:
+    if groups & LEARNING:
         roles += ["training", "validation"]
     if groups & {"training", "evaluation"}:
         roles += ["test_query", "test_gallery"]

@@ -11,6 +11,9 @@ from typing import Any
 
 from reidfw_core.markers import hookspec
 
+QAT_PREFIX = "qat_"
+"""What names of metrics of a quantization-aware training begin with."""
+
 
 @hookspec
 def run_started(
@@ -49,7 +52,10 @@ def work_finished(task: str) -> None:
 
 @hookspec
 def epoch_finished(epoch: int, total: int, metrics: Mapping[str, float]) -> None:
-    """A training epoch is over; ``epoch`` counts from 1."""
+    """A training epoch is over; ``epoch`` counts from 1.
+
+    Metrics of a quantization-aware training, which may follow a training, have :data:`QAT_PREFIX` before their names.
+    """
 
 
 @hookspec

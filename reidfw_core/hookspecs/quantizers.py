@@ -9,6 +9,7 @@ from reidfw_core.markers import hookspec
 from reidfw_core.types import CalibrationSet, LayerError, ModelFile, ModelVariants
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
 
 
@@ -17,7 +18,8 @@ def quantize_model(model: ModelFile, calibration: CalibrationSet, workdir: Path,
     """Quantizes a float model.
 
     Args:
-        model: the float model, in one of the formats that the component ``consumes``.
+        model: the float model, in one of the formats that the component ``consumes``; or the trained form of what
+            ``prepare_training`` gave.
         calibration: images to measure activations with.
         workdir: existing folder for intermediate files (the run folder).
         export_dir: existing folder for the result (``quantization.export_dir`` inside the run folder).
@@ -27,6 +29,27 @@ def quantize_model(model: ModelFile, calibration: CalibrationSet, workdir: Path,
 
     Raises:
         DataError: the model cannot be quantized, and why.
+    """
+
+
+@hookspec(firstresult=True)
+def prepare_training(model: ModelFile, calibration: CalibrationSet) -> keras.Model | None:
+    """Optional: gives the model in a form that can be trained and that computes as its quantized form will.
+
+    This is what ``quantization_type: QAT`` asks for; a quantizer without this hook is refused by the plan. The core
+    trains what it gets with the losses of the configuration, saves it as a ``.keras`` file, and hands that to
+    ``quantize_model``, which must recognise it and give a model with the weights and ranges of the training.
+
+    Args:
+        model: the float model, in one of the formats that the component ``consumes``.
+        calibration: images that ranges of activations may begin with.
+
+    Returns:
+        A ``keras.Model`` from (B, H, W, C) to (B, D) with trainable weights. It can be saved and loaded; its custom
+        layers are registered with Keras.
+
+    Raises:
+        DataError: the model cannot be trained so, or parameters of the component forbid it, and why.
     """
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from reidfw_core.bus import HookBus
+from reidfw_core.config.modes import QUANTIZATION_AWARE
 from reidfw_core.errors import PlanError
 from reidfw_core.hookspecs import KINDS
 from reidfw_core.imaging.spec import CHANNELS
@@ -149,6 +150,9 @@ def _has_inputs(
     step: Step, configuration: Configuration, available: Sequence[Role], steps: Sequence[PlannedStep], notes: list[str]
 ) -> bool:
     """Whether an optional step can be done; a comparison that cannot is worth a note."""
+    if step.name == "fine_tune":
+        section = configuration.config.quantization
+        return section is not None and section.quantization_type == QUANTIZATION_AWARE
     if step.name != "compare":
         return {"test_query", "test_gallery"} <= set(available)
     bound = configuration.components.comparison_target
@@ -193,7 +197,7 @@ def _component(configuration: Configuration, bus: HookBus, step: Step, where: st
 
 
 def _data(step: Step, available: Sequence[Role], where: str, index: Path | None, *, allow_random: bool) -> str:
-    if step.name == "train":
+    if step.name in ("train", "fine_tune"):
         if "training" not in available:
             raise PlanError(f"{where}: needs training images", hint="Give dataset.training_path.")
         return "training set" + (", validation set" if "validation" in available else ", split for validation")
@@ -273,9 +277,14 @@ def _follow_format(
         return ModelFormat("keras", "float32")
     if component is None or takes is None:
         return None
-    if step.name == "quantize":
+    if step.name == "fine_tune" and takes.container != "keras":
+        raise PlanError(
+            f"{where}: quantization_type QAT trains a Keras model, got {takes.container}",
+            hint="Give a .keras or .h5 model, or set quantization_type: PTQ.",
+        )
+    if step.name in ("fine_tune", "quantize"):
         accepted = component.component.consumes
-        result: ModelFormat | None = component.component.produces
+        result: ModelFormat | None = component.component.produces if step.name == "quantize" else takes
     else:
         accepted = component.component.accepts
         result = None
@@ -360,7 +369,7 @@ def _roles(
     names = {planned.step.name for planned in steps}
     wanted: set[Role] = set()
     has_test = {"test_query", "test_gallery"} <= set(available)
-    if "train" in names:
+    if names & {"train", "fine_tune"}:
         wanted |= {"training", "validation"}
     if "evaluate" in names or (scores and "quantize" in names):
         wanted |= {"test_query", "test_gallery"} if has_test else {"validation"}

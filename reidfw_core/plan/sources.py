@@ -83,10 +83,10 @@ def _as_artifacts(plan: Plan, configuration: Configuration, samples: Mapping[Rol
     validation = samples.get("validation")
     train = samples.get("training")
     whole_train = train
-    if train is not None and validation is None and (scores or "train" in steps):
+    if train is not None and validation is None and (scores or steps & {"train", "fine_tune"}):
         split = split_by_identity if dataset.validation_split_by == "identity" else split_by_image
         train, validation = split(train, dataset.validation_split, dataset.seed)
-    if "train" in steps and train is not None and validation is not None:
+    if steps & {"train", "fine_tune"} and train is not None and validation is not None:
         _check_training_set(train)
         artifacts[TrainingData] = TrainingData(train=train, validation=validation)
     if "test_query" in samples:

@@ -9,6 +9,7 @@ from typing import Any
 from reidfw_core.artifacts import (
     CalibrationData,
     FidelityReport,
+    FineTunedModel,
     PredictionData,
     PredictionReport,
     QuantizedModel,
@@ -17,7 +18,7 @@ from reidfw_core.artifacts import (
     TrainedModel,
     TrainingData,
 )
-from reidfw_core.services import comparison, deployment, evaluation, prediction, quantization, training
+from reidfw_core.services import comparison, deployment, evaluation, fine_tuning, prediction, quantization, training
 from reidfw_core.types import BenchmarkReport, DeploymentReport, ModelFile
 
 
@@ -82,6 +83,17 @@ STEPS: dict[str, Step] = {
             component="evaluation_target",
             hook="open_runner",
             metrics_of=evaluation.retrieval_metrics,
+        ),
+        Step(
+            name="fine_tune",
+            title="Quantization-aware training",
+            service=fine_tuning.fine_tune,
+            input_type=fine_tuning.FineTuneInput,
+            gives=FineTunedModel,
+            component="quantizer",
+            hook="prepare_training",
+            model_of=lambda result: result.model,
+            metrics_of=fine_tuning.fine_tuning_metrics,
         ),
         Step(
             name="quantize",

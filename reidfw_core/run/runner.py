@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reidfw_core.bus import HookBus
 from reidfw_core.catalog import Catalog, fold
 from reidfw_core.components import Component
+from reidfw_core.config.modes import services
 from reidfw_core.context import BOARD_FILES_DIR, STATE_DIR, RunContext
 from reidfw_core.downloads import download, is_url
 from reidfw_core.errors import ReidfwError, StepError, StorageError, ToolNotFound
@@ -37,6 +38,7 @@ from reidfw_core.run.resume import Continuation, FinishedStep
 from reidfw_core.run.setup import import_frameworks, prepare_frameworks
 from reidfw_core.run.summarize import summarize
 from reidfw_core.services.deployment import GENERATED_DIR
+from reidfw_core.services.fine_tuning import fine_tuning_settings
 from reidfw_core.services.resuming import LAST_MODEL, check_resume_point
 from reidfw_core.services.training import check_settings
 from reidfw_core.types import BenchmarkReport, CommandLine, MemoryEstimate, ModelFile, ModelFormat
@@ -222,7 +224,7 @@ def _needed_memory(plan: Plan, configuration: Configuration, bus: HookBus) -> Me
 
 
 def check_training(configuration: Configuration) -> None:
-    """Checks what only Keras knows of the ``training`` section, where the mode trains.
+    """Checks what only Keras knows of the ``training`` section, where the mode trains or fine-tunes.
 
     Raises:
         DataError: an optimizer or a callback that Keras refuses, or a saved training that cannot be resumed.
@@ -230,12 +232,15 @@ def check_training(configuration: Configuration) -> None:
     config = configuration.config
     if config.training is None:
         return
-    check_resume_point(config.training, config.model)
-    check_settings(
-        config.training,
-        configuration.components.losses,
-        knows_validation=config.dataset.validation_split_by == "image" or config.dataset.validation_path is not None,
-    )
+    running = services(config.operation_mode, configuration.loaded.values)
+    losses = configuration.components.losses
+    knows_validation = config.dataset.validation_split_by == "image" or config.dataset.validation_path is not None
+    if "training" in running:
+        check_resume_point(config.training, config.model)
+        check_settings(config.training, losses, knows_validation=knows_validation)
+    if "fine_tuning" in running and config.quantization is not None:
+        settings = fine_tuning_settings(config.training, config.quantization.qat)
+        check_settings(settings, losses, knows_validation=knows_validation)
 
 
 def given_model(configuration: Configuration, run_dir: Path) -> ModelFile | None:

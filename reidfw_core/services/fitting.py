@@ -73,6 +73,7 @@ class Fitting:
         sharpness_radius: of sharpness-aware minimisation, 0 for none.
         strategy: where it is computed.
         resumed: the state to go on from, None for a training from its beginning.
+        metric_prefix: what the names of metrics begin with that listeners get.
     """
 
     inp: TrainInput
@@ -85,6 +86,7 @@ class Fitting:
     sharpness_radius: float
     strategy: tf.distribute.Strategy
     resumed: ResumePoint | None = None
+    metric_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +263,10 @@ class _Loop:
             cb.Reporter(
                 batch_done=lambda done: advance(done * training.batch_size),
                 epoch_done=lambda epoch, metrics: ctx.bus.tell(
-                    "epoch_finished", epoch=epoch, total=training.epochs, metrics=metrics
+                    "epoch_finished",
+                    epoch=epoch,
+                    total=training.epochs,
+                    metrics={self._fitting.metric_prefix + name: value for name, value in metrics.items()},
                 ),
                 batches_before=self._first_epoch * self.steps,
             ),

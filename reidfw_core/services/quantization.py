@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,29 +62,15 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
         DataError: the model cannot be quantized, or calibration images cannot be decoded.
         StorageError: the result cannot be written.
     """
-    samples = inp.data.samples
-    model = inp.model
-    if model.input_shape is None:
-        model = ctx.bus.ask(inp.quantizer.component, "inspect_model", model=model)
-    assert model.input_shape is not None
-    spec = image_spec(inp.preprocessing, model.input_shape)
-    total = len(samples) if inp.data.noise_seed is None else NOISE_IMAGES
-    logger.info("Calibrating with %d images from %s", total, inp.data.origin)
+    model, spec = inspected(inp.model, inp.quantizer, inp.preprocessing, ctx)
     export_dir = ctx.run_dir / inp.quantization.export_dir
     export_dir.mkdir(parents=True, exist_ok=True)
-    with ctx.progress("Calibration", total, "images") as advance:
-
-        def images() -> Iterator[np.ndarray]:
-            for done, image in enumerate(_calibration_images(inp.data, spec), start=1):
-                yield image
-                if done % 16 == 0 or done == total:
-                    advance(done)
-
+    with calibration_set(inp.data, spec, ctx) as calibration:
         quantized: ModelFile = ctx.bus.ask(
             inp.quantizer.component,
             "quantize_model",
             model=model,
-            calibration=CalibrationSet(num_images=total, images=images, origin=inp.data.origin),
+            calibration=calibration,
             workdir=ctx.run_dir,
             export_dir=export_dir,
         )
@@ -118,6 +105,36 @@ def _within_limit(inp: QuantizeInput, pair: QuantizedModel, ctx: RunContext) -> 
         ),
         ctx,
     )
+
+
+def inspected(
+    model: ModelFile, quantizer: BoundComponent, preprocessing: PreprocessingSection, ctx: RunContext
+) -> tuple[ModelFile, ImageSpec]:
+    """The model with its input shape, opened by the quantizer where that is not known yet, and how images become one.
+
+    Raises:
+        DataError: the quantizer cannot open it.
+    """
+    if model.input_shape is None:
+        model = ctx.bus.ask(quantizer.component, "inspect_model", model=model)
+    assert model.input_shape is not None
+    return model, image_spec(preprocessing, model.input_shape)
+
+
+@contextmanager
+def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> Iterator[CalibrationSet]:
+    """The images as quantizers get them; the progress of reading them is told."""
+    total = len(data.samples) if data.noise_seed is None else NOISE_IMAGES
+    logger.info("Calibrating with %d images from %s", total, data.origin)
+    with ctx.progress("Calibration", total, "images") as advance:
+
+        def images() -> Iterator[np.ndarray]:
+            for done, image in enumerate(_calibration_images(data, spec), start=1):
+                yield image
+                if done % 16 == 0 or done == total:
+                    advance(done)
+
+        yield CalibrationSet(num_images=total, images=images, origin=data.origin)
 
 
 def _calibration_images(data: CalibrationData, spec: ImageSpec) -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ kind of each: a weighted layer gives ``kernel * x + bias`` and nothing else.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -187,23 +188,36 @@ def read_network(model: keras.Model) -> Network:
     return Network(name=model.name, image=image, steps=steps, source=0, sink=numbers[id(traced.outputs[0])])
 
 
-def build_model(network: Network) -> keras.Model:
-    """The Keras model of a network; layers without changed weights are shared with the model it was read from."""
-    values = {network.source: network.image}
+def build_model(
+    network: Network,
+    *,
+    wrap: Callable[[keras.layers.Layer], keras.layers.Layer] = lambda layer: layer,
+    mark: Callable[[Step | None, Any], Any] = lambda _, value: value,
+) -> keras.Model:
+    """The Keras model of a network; layers without changed weights are shared with the model it was read from.
+
+    Args:
+        network: the steps.
+        wrap: gets each new weighted layer, and gives the one to call in its place.
+        mark: gets each step with the symbolic tensor of its (first) output, None with the image, and gives the tensor
+            that the following steps read.
+    """
+    values = {network.source: mark(None, network.image)}
     taken: Counter[str] = Counter()
     for step in network.steps:
         taken[step.name] += 1
         name = step.name if taken[step.name] == 1 else f"{step.name}_{taken[step.name]}"
         given = [values[number] for number in step.inputs]
         if step.kind == "weighted":
-            result = _weighted(step, name, given[0])
+            result = _weighted(step, name, given[0], wrap)
         elif step.kind == "relu":
             result = _relu(step, name, given[0])
         else:
             remaining = iter(given)
             args, kwargs = _map_tensors(lambda _, rest=remaining: next(rest), (step.args, step.kwargs))
             result = step.operation(*args, **kwargs)
-        values.update(zip(step.outputs, _tensors(result), strict=True))
+        first, *others = _tensors(result)
+        values.update(zip(step.outputs, [mark(step, first), *others], strict=True))
     return keras.Model(network.image, values[network.sink], name=network.name)
 
 
@@ -280,20 +294,20 @@ def _kind(operation: Any, args: Any) -> tuple[Kind, Array]:
     return "other", unlimited
 
 
-def _weighted(step: Step, name: str, given: Any) -> Any:
+def _weighted(step: Step, name: str, given: Any, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]) -> Any:
     layer = type(step.operation).from_config(
         {**step.operation.get_config(), "name": name, "use_bias": True, "activation": "linear"}
     )
-    result = layer(given)
+    result = wrap(layer)(given)
     layer.set_weights([step.kernel.astype(np.float32), step.bias.astype(np.float32)])
     return result
 
 
 def _relu(step: Step, name: str, given: Any) -> Any:
     """ReLU with the highest of the ceilings, and only where they differ a limit for each channel behind it."""
-    highest = float(np.max(step.ceiling))
+    highest = float(np.float32(np.max(step.ceiling)))  # beside 6 by a rounding error it would be no ReLU6 any more
     result = keras.layers.ReLU(None if np.isinf(highest) else highest, name=name)(given)
-    if np.all(step.ceiling == highest):
+    if np.all(np.float32(step.ceiling) == highest):
         return result
     return ChannelClip(np.broadcast_to(step.ceiling, step.channels).tolist(), name=f"{name}_clip")(result)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError, prints_to_log
+from reidfw_quantizers._onnx.ranges import Grid
 from reidfw_quantizers.calibration import checked_images, no_images
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
@@ -146,7 +147,12 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
 
 
 def quantize_qdq(
-    model: onnx.ModelProto, calibration: CalibrationSet, params: QuantizationParams, path: Path, workdir: Path
+    model: onnx.ModelProto,
+    calibration: CalibrationSet,
+    params: QuantizationParams,
+    path: Path,
+    workdir: Path,
+    grids: Mapping[str, Grid],
 ) -> tuple[int, tuple[int, int, int]]:
     """Writes the quantized form of a float model, with pairs of QuantizeLinear and DequantizeLinear.
 
@@ -156,6 +162,7 @@ def quantize_qdq(
         params: number formats, calibration method and selection of nodes.
         path: the file to write.
         workdir: existing folder; a temporary folder is made there and removed.
+        grids: activations that are not measured, by name.
 
     Returns:
         The number of calibration images used, and their (H, W, C).
@@ -172,7 +179,8 @@ def quantize_qdq(
             given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
             onnx.save(model, given)
             quant_pre_process(given, prepared, skip_symbolic_shape=True)
-            _check_names(onnx.load(prepared), options)
+            graph = onnx.load(prepared)
+            _check_names(graph, options)
             quantize_static(
                 prepared,
                 path,
@@ -185,7 +193,9 @@ def quantize_qdq(
                 nodes_to_quantize=list(options.nodes_to_quantize),
                 nodes_to_exclude=list(options.nodes_to_exclude),
                 calibrate_method=CalibrationMethod[options.calibrate_method],
-                extra_options=_extra_options(extra, by_image=by_image),
+                extra_options=_extra_options(
+                    extra, by_image=by_image, trained=_trained_overrides(graph, grids, options.activType)
+                ),
             )
     except (ReidfwError, MemoryError, OSError):
         raise
@@ -239,9 +249,28 @@ def _check_names(model: onnx.ModelProto, options: OnnxQuantParameters) -> None:
         )
 
 
-def _extra_options(extra: OnnxExtraOptions, *, by_image: bool) -> dict[str, Any]:
+def _trained_overrides(model: onnx.ModelProto, grids: Mapping[str, Grid], activation_type: str) -> dict[str, Any]:
+    """Grids of a training in the words of ONNX Runtime."""
+    known = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    if unknown := sorted(set(grids) - known):
+        logger.warning("ONNX Runtime joined these activations with others; they are measured: %s", ", ".join(unknown))
+    lowest = 0 if activation_type == "UInt8" else -128
+    return {
+        name: [
+            {
+                "quant_type": _quant_type(activation_type),
+                "scale": np.array(grid.scale, np.float32),
+                "zero_point": np.array(grid.zero_point + lowest, np.int64),
+            }
+        ]
+        for name, grid in grids.items()
+        if name in known
+    }
+
+
+def _extra_options(extra: OnnxExtraOptions, *, by_image: bool, trained: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = extra.model_dump(exclude={"weights_tensor_override", "activations_tensor_override"})
-    overrides = {
+    overrides = dict(trained) | {
         tensor: [_override(setting)]
         for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override)
     }

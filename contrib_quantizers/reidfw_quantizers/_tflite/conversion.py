@@ -12,11 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize
 
 from reidfw_core.api import CalibrationSet, DataError, ReidfwError, native_stderr_to_log
 from reidfw_quantizers._tflite.inspection import Graph, read_graph
+from reidfw_quantizers._tflite.ranges import with_trained_ranges
 from reidfw_quantizers.calibration import checked_images
 from reidfw_quantizers.params import Granularity, IoType
+from reidfw_quantizers.ranges import ActivationRanges
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ def convert_to_integer(
     input_type: IoType,
     output_type: IoType,
     granularity: Granularity,
+    ranges: ActivationRanges | None = None,
 ) -> tuple[bytes, int]:
     """Converts a model to an integer TensorFlow Lite file of batch 1.
 
@@ -40,6 +44,7 @@ def convert_to_integer(
         calibration: images to measure the ranges of activations with.
         input_type, output_type: number format of input and output; ``float`` adds a conversion inside the model.
         granularity: one weight scale a channel, or one a layer.
+        ranges: ranges of activations that take the place of measured ones.
 
     Returns:
         The file's content, and the number of calibration images used.
@@ -63,7 +68,15 @@ def convert_to_integer(
             converter.inference_output_type = _DTYPES[output_type]
             # the only switch there is; private, so the result is checked in check_integer
             converter._experimental_disable_per_channel = granularity == "per_tensor"
+            converter._experimental_calibrate_only = ranges is not None
             content = converter.convert()
+            if ranges is not None:
+                content = mlir_quantize(
+                    with_trained_ranges(content, ranges),
+                    disable_per_channel=granularity == "per_tensor",
+                    input_data_type=_DTYPES[input_type],
+                    output_data_type=_DTYPES[output_type],
+                )
     except (ReidfwError, MemoryError, OSError):
         raise
     except Exception as cause:

@@ -13,7 +13,7 @@ from reidfw_core.config.sections.preprocessing import (
     Rescaling,
     Resizing,
 )
-from reidfw_core.config.sections.quantization import QuantizationSection
+from reidfw_core.config.sections.quantization import QatSettings, QuantizationSection
 from reidfw_core.config.sections.run import RunConfig
 from reidfw_core.config.sections.tools import StEdgeAiTool, ToolsSection
 from reidfw_core.config.sections.tracking import HydraRun, HydraSection, ListenerItem, MlflowSection
@@ -42,6 +42,7 @@ __all__ = [
     "Optimizer",
     "PredictionSection",
     "PreprocessingSection",
+    "QatSettings",
     "QuantizationSection",
     "Rerank",
     "Rescaling",

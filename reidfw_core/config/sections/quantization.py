@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from reidfw_core.config.sections.base import AnyCase, Number, OpenSection, PositiveInt, in_run_dir
+from reidfw_core.config.sections.base import AnyCase, Number, OpenSection, PositiveInt, Section, in_run_dir
 
 
 def _upper(value: Any) -> Any:
@@ -14,6 +14,16 @@ def _upper(value: Any) -> Any:
 
 
 IoType = Annotated[Literal["int8", "uint8", "float"], AnyCase]
+
+
+class QatSettings(Section):
+    """Quantization-aware fine-tuning; everything else about it is the ``training`` section's."""
+
+    epochs: PositiveInt = 10
+    """Passes over the training set. Defaults to 10."""
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    """Learning rate at the beginning; it falls along half a cosine to a hundredth. By default a tenth of that of
+    ``training.optimizer``."""
 
 
 class QuantizationSection(OpenSection):
@@ -39,8 +49,11 @@ class QuantizationSection(OpenSection):
     first, then float."""
     layer_costs: bool = False
     """Measure what each layer costs when it alone is quantized."""
-    quantization_type: Annotated[Literal["PTQ"], BeforeValidator(_upper)] | None = None
-    """``PTQ``, post-training quantization, is the only kind."""
+    quantization_type: Annotated[Literal["PTQ", "QAT"], BeforeValidator(_upper)] | None = None
+    """``PTQ``, post-training quantization, or ``QAT``: the model is fine-tuned first, with the losses, batches and
+    augmentation of the ``training`` section, while it computes as the quantized model will. Defaults to ``PTQ``."""
+    qat: QatSettings = QatSettings()
+    """How it is fine-tuned with ``quantization_type: QAT``."""
     quantization_input_type: IoType | None = None
     """Number format of the model's input; ONNX models keep float."""
     quantization_output_type: IoType | None = None
