@@ -369,6 +369,7 @@ class _Review:
         dataset: DatasetSection | None = self.sections.get("dataset")
         if dataset is None or components.reader is None or not components.reader.component.needs_paths:
             return
+        by_mode = "evaluation" in groups
         groups = self._with_scoring(groups)
         for role in _required_roles(groups, self.sections.get("prediction")):
             if dataset.path_of(role) is None:
@@ -378,7 +379,6 @@ class _Review:
         if "evaluation" in groups and "training" not in groups:
             roles: tuple[Role, ...] = ("test_query", "test_gallery", "validation", "training")
             if all(dataset.path_of(role) is None for role in roles):
-                by_mode = "evaluation" in GROUPS[mode]
                 self.complain(
                     ("dataset",) if by_mode else ("quantization", "max_map_drop"),
                     f"operation_mode {mode} needs images to evaluate"
