@@ -34,7 +34,15 @@ from reidfw_targets.portable_c.network import (
 from reidfw_targets.portable_c.packing import PlainPacking
 from reidfw_targets.portable_c.planner import Plan
 
-RUNTIME_SOURCES = ("pc_runtime.c", "pc_runtime.h", "pc_kernels.c", "pc_kernels.h", "pc_dense.c", "pc_extrema.c", "pc_softmax.c")
+RUNTIME_SOURCES = (
+    "pc_runtime.c",
+    "pc_runtime.h",
+    "pc_kernels.c",
+    "pc_kernels.h",
+    "pc_dense.c",
+    "pc_extrema.c",
+    "pc_softmax.c",
+)
 """Files that every program needs beside ``model.c`` and the kernels of its packing."""
 
 APPLICATION_SOURCES = ("reid.c", "reid.h", "main.c")
