@@ -138,27 +138,15 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
         generated = write_program(compiled.plan, PACKINGS["plain"], compiled.content, folder)
     program = HostProgram(generated, compiled.network, workdir, trace=True)
     reference = Reference(compiled.content)
-    rows = _compared_rows(compiled.network)
     different = []
     for number, image in enumerate(random_images(compiled.network, num_images)):
         program.run(image)
         reference.run(_as_given(reference, compiled.network, image))
         different += [
             f"image {number}, {one.name}: {one.elements} of {one.total} elements, by up to {one.largest}"
-            for one in reference.differences(
-                {index: values[: rows[index]] for index, values in program.tensors().items()}
-            )
+            for one in reference.differences(program.tensors())
         ]
     return Check(images=num_images, tensors=len(program.tensors()), different=tuple(different))
-
-
-def _compared_rows(network: Network) -> dict[int, int]:
-    """How many rows of each of the file's tensors the code makes in any case; those behind them nobody reads."""
-    rows: dict[int, int] = {}
-    for tensor, needed in zip(network.tensors, network.rows_needed, strict=True):
-        if tensor.file_index is not None:
-            rows[tensor.file_index] = max(rows.get(tensor.file_index, 0), tensor.file_row + needed)
-    return rows
 
 
 def reference_output(compiled: Compiled, image: np.ndarray) -> np.ndarray:

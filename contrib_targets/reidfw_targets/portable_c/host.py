@@ -130,8 +130,15 @@ class HostProgram:
         return embedding
 
     def tensors(self) -> dict[int, np.ndarray]:
-        """All tensors of the last run by their number in the model file, int8 in their stored order (rows, bytes)."""
-        return self._places
+        """All tensors of the last run by their number in the model file, int8 in their stored order (rows, bytes).
+
+        Rows at the end that nothing reads are left out: the program need not make them.
+        """
+        rows: dict[int, int] = {}
+        for tensor, needed in zip(self.network.tensors, self.network.rows_needed, strict=True):
+            if tensor.file_index is not None:
+                rows[tensor.file_index] = max(rows.get(tensor.file_index, 0), tensor.file_row + needed)
+        return {index: place[: rows[index]] for index, place in self._places.items()}
 
     def _trace(self) -> None:
         self._library.host_trace_to.argtypes = [ctypes.c_int, ctypes.c_void_p]
