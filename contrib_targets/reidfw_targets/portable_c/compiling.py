@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +85,7 @@ def planned(
         )
     network, content = read_network(path)
     modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
-    limit_bytes = math.inf if ram_limit_kib is None else ram_limit_kib * 1024
+    limit_bytes = float("inf") if ram_limit_kib is None else ram_limit_kib * 1024
     plans = []
     for mode in modes:
         plans.append(plan_memory(network, mode, packing.scratch_bytes))

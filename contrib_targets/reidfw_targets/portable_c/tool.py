@@ -23,18 +23,16 @@ from reidfw_core.api import (
 from reidfw_targets.board_tools import BoardTool
 from reidfw_targets.emulation import FirmwareFault, FirmwareRun, build_firmware, run_firmware
 from reidfw_targets.emulation.cores import core_of
-from reidfw_targets.emulation.memory import STACK_BYTES
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
-from reidfw_targets.portable_c.compiling import Compiled, check_on_host, compile_to, random_images, reference_output
+from reidfw_targets.portable_c.compiling import Compiled, check_on_host, random_images, reference_output
 from reidfw_targets.portable_c.latency import latency
+from reidfw_targets.portable_c.placement import compile_for_board
 
 logger = logging.getLogger(__name__)
 
 REPORT_NAME = "portable_c_report.json"
 TABLE_NAME = "portable_c_report.txt"
-
-_ROOM_FOR_STATE_KIB = 4.0
 
 
 class PortableC(BoardTool):
@@ -67,9 +65,8 @@ class PortableC(BoardTool):
         """Generates, checks, builds, runs; writes ``portable_c_report.json`` and a table beside it."""
         kernels = core_of(board).kernels
         folder = workdir / "portable_c"
-        limit = board.arena.size_kib - STACK_BYTES / 1024 - _ROOM_FOR_STATE_KIB
         mode = None if self.params.input == "auto" else self.params.input
-        compiled = compile_to(model.path, folder, input_mode=mode, ram_limit_kib=limit, kernels=kernels)
+        compiled = compile_for_board(model.path, folder, board, input_mode=mode, kernels=kernels)
         plan, generated = compiled.plan, compiled.generated
         measured: dict[str, Any] = {
             "ram_arena_kib": _kib(plan.arena_bytes),
@@ -139,6 +136,7 @@ class PortableC(BoardTool):
         except ToolNotFound as missing:
             notes.append(f"not built, memory from the plan: {missing.message}. {missing.hint or ''}".strip())
             return {}, None
+        notes.append(str(firmware.memory))
         measured["flash_total_kib"] = round(firmware.use.flash_kib, 2)
         measured["ram_variables_kib"] = round(firmware.use.ram_kib, 2)
         measured["compiler"] = firmware.compiler

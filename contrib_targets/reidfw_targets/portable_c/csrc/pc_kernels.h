@@ -153,7 +153,6 @@ typedef struct {
 
 void pc_convolution_row(const pc_call *call);
 void pc_depthwise_row(const pc_call *call);
-void pc_dense_row(const pc_call *call);
 void pc_average_pool_row(const pc_call *call);
 void pc_max_pool_row(const pc_call *call);
 void pc_mean_step(const pc_call *call);
@@ -163,6 +162,7 @@ void pc_minimum_row(const pc_call *call);
 void pc_maximum_row(const pc_call *call);
 void pc_image_maximum_step(const pc_call *call);
 void pc_softmax_row(const pc_call *call);
+void pc_dense_row(const pc_call *call);
 void pc_table_row(const pc_call *call);
 void pc_pad_row(const pc_call *call);
 void pc_join_row(const pc_call *call);
