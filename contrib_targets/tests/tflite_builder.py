@@ -183,6 +183,17 @@ def depthwise(graph: Graph, x: int) -> int:
     return made
 
 
+def pointwise(graph: Graph, x: int, filters: int) -> int:
+    """A convolution of one pixel."""
+    options = schema.Conv2DOptionsT()
+    options.strideH = options.strideW = 1
+    channels = graph.shape(x)[3]
+    inputs, scale = _weights(graph, x, (filters, 1, 1, channels), 0, channels)
+    made = graph.activations((*graph.shape(x)[:3], filters), scale)
+    graph.operator(OP.CONV_2D, [x, *inputs], [made], options)
+    return made
+
+
 def pool(code: int) -> Callable[[Graph, int], int]:
     def layer(graph: Graph, x: int) -> int:
         options = schema.Pool2DOptionsT()

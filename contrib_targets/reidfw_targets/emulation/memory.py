@@ -33,6 +33,10 @@ class MemoryPlan:
         """Whether a memory chip beside the processor is needed."""
         return any(region.kind.startswith("external") for region in (self.constants, self.ram))
 
+    def __str__(self) -> str:
+        """What lies where, for people."""
+        return f"code in {self.code.name}, constants in {self.constants.name}, arena in {self.ram.name}"
+
 
 def memory_plans(board: BoardFacts) -> tuple[MemoryPlan, ...]:
     """Ways to lay out a program on a board, best first: all inside, then constants outside, then the arena too."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +95,7 @@ def planned(
         )
     network, content = read_network(path)
     modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
-    limit_bytes = math.inf if ram_limit_kib is None else ram_limit_kib * 1024
+    limit_bytes = float("inf") if ram_limit_kib is None else ram_limit_kib * 1024
     plans = []
     for mode in modes:
         plans.append(plan_memory(network, mode, packing.scratch_bytes))
@@ -152,18 +151,8 @@ def check_on_host(compiled: Compiled, workdir: Path, num_images: int) -> Check:
     for number, image in enumerate(random_images(compiled.network, num_images)):
         program.run(image)
         reference.run(_as_given(reference, compiled.network, image))
-        found = reference.differences(_compared(compiled.network, program.tensors()))
-        different += [f"image {number}, {_in_words(one)}" for one in found]
+        different += [f"image {number}, {_in_words(one)}" for one in reference.differences(program.tensors())]
     return Check(images=num_images, tensors=len(program.tensors()), different=tuple(different))
-
-
-def _compared(network: Network, tensors: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """The rows of each of the file's tensors that the code makes in any case; those behind them nobody reads."""
-    rows: dict[int, int] = {}
-    for tensor, needed in zip(network.tensors, network.rows_needed, strict=True):
-        if tensor.file_index is not None:
-            rows[tensor.file_index] = max(rows.get(tensor.file_index, 0), tensor.file_row + needed)
-    return {index: values[: rows[index]] for index, values in tensors.items()}
 
 
 def check_traced(compiled: Compiled, image: np.ndarray, tensors: Mapping[int, np.ndarray]) -> Check:
@@ -178,7 +167,7 @@ def check_traced(compiled: Compiled, image: np.ndarray, tensors: Mapping[int, np
 
     reference = Reference(compiled.content)
     reference.run(_as_given(reference, compiled.network, image))
-    different = tuple(_in_words(one) for one in reference.differences(_compared(compiled.network, tensors)))
+    different = tuple(_in_words(one) for one in reference.differences(compiled.network.made_rows(tensors)))
     return Check(images=1, tensors=len(tensors), different=different)
 
 

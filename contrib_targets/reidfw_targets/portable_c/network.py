@@ -7,6 +7,7 @@ output rows (a mean over the image) makes its only row with its last step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -328,6 +329,18 @@ class Network:
                 end = max(read.end(step, self.tensors[read.tensor].height) for step in (0, steps - 1))
                 needed[read.tensor] = max(needed[read.tensor], end)
         return tuple(needed)
+
+    def made_rows(self, tensors: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Of each of the file's tensors the rows that a program makes in any case; those behind them nobody reads.
+
+        Args:
+            tensors: (rows, bytes of a row) by number in the model file.
+        """
+        rows: dict[int, int] = {}
+        for tensor, needed in zip(self.tensors, self.rows_needed, strict=True):
+            if tensor.file_index is not None:
+                rows[tensor.file_index] = max(rows.get(tensor.file_index, 0), tensor.file_row + needed)
+        return {index: values[: rows[index]] for index, values in tensors.items()}
 
     @property
     def macs(self) -> int:

@@ -21,11 +21,11 @@ from reidfw_core.api import (
 from reidfw_targets.board_tools import BoardTool
 from reidfw_targets.emulation import Firmware, FirmwareRun, build_firmware, run_firmware
 from reidfw_targets.emulation.cores import Machine, core_of
-from reidfw_targets.emulation.memory import STACK_BYTES
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
-from reidfw_targets.portable_c.compiling import Compiled, check_on_host, check_traced, compile_to, random_images
+from reidfw_targets.portable_c.compiling import Compiled, check_on_host, check_traced, random_images
 from reidfw_targets.portable_c.latency import latency
+from reidfw_targets.portable_c.placement import compile_for_board
 from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
 from reidfw_targets.published import figures_for
 
@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 MOST_DISAGREEMENT = 1e-3
 """Two emulators agree where their instructions differ by no more than this share: QEMU counts in ticks."""
-
-_ROOM_FOR_STATE_KIB = 4.0
 
 
 class PortableC(BoardTool):
@@ -72,12 +70,9 @@ class PortableC(BoardTool):
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates, checks, builds, runs; writes ``portable_c_report.json`` and a table beside it."""
         core = core_of(board)
-        limit = board.arena.size_kib - STACK_BYTES / 1024 - _ROOM_FOR_STATE_KIB
         mode = None if self.params.input == "auto" else self.params.input
         logger.info("Planning memory and writing C for %s", core.name)
-        compiled = compile_to(
-            model.path, workdir / "portable_c", input_mode=mode, ram_limit_kib=limit, kernels=core.kernels
-        )
+        compiled = compile_for_board(model.path, workdir / "portable_c", board, input_mode=mode, kernels=core.kernels)
         notes = list(compiled.network.notes)
         on_host = None
         if self.params.verify:
@@ -91,6 +86,7 @@ class PortableC(BoardTool):
         try:
             logger.info("Building for %s", board.name)
             firmware = build_firmware(board, compiled.generated.sources, workdir / "firmware", machine=core.machine)
+            notes.append(str(firmware.memory))
             on_core = self._run(firmware, compiled, workdir, notes)
         except ToolNotFound as missing:
             what = "not built, memory from the plan" if firmware is None else "built, not run"

@@ -64,11 +64,12 @@ def read_network(path: Path) -> tuple[Network, bytes]:
     cut = cut_classifier(model)
     content = path.read_bytes() if cut is None else cut[0]
     notes = () if cut is None else (f"a classifier: embedding taken before {', '.join(cut[1])}",)
+    reader = _Reader(model, path.name)
     try:
-        network = _Reader(model, path.name).network(path.stem)
+        network = reader.network(path.stem)
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, ZeroDivisionError) as cause:
         raise DataError(
-            f"{path.name}: its structure is damaged ({cause})", hint="Copy or make the file again."
+            f"{path.name}: its structure is damaged{reader.place} ({cause})", hint="Copy or make the file again."
         ) from cause
     return replace(network, notes=notes + network.notes), content
 
@@ -97,6 +98,8 @@ class _Reader:
         self._numbers: dict[int, int] = {}  # number in the file -> number in the network
         self._operators: list[Operator] = []
         self._notes: list[str] = []
+        self.place = ""
+        """Where it is in the file, for messages."""
 
     def network(self, name: str) -> Network:
         graph = self._graph
@@ -109,7 +112,9 @@ class _Reader:
         self._check_integer()
         self._image(int(graph.inputs[0]))
         for operator in graph.operators:
+            self.place = f" in {self._kind(operator)}, layer '{self._layer(operator)}'"
             self._read(operator)
+        self.place = ""
         output = int(graph.outputs[0])
         if output not in self._numbers:
             self._refuse("its output is not computed")
