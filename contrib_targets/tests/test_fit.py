@@ -49,4 +49,7 @@ def test_published_figures_belong_to_board_and_network():
     assert str(row).endswith("ST Edge AI Core 3.0.0)")
     assert figures_for("STM32H747I-DISCO", "quantized_model") == ()
     assert figures_for("NUCLEO-F401RE", "osnet_a025") == ()
-    assert all(row.source and row.tool for row in FIGURES)
+    assert all(row.source and row.tool and row.engine for row in FIGURES)
+    (wide,) = figures_for("STM32H747I-DISCO", "mobilenetv2_a100", (256, 128, 3))
+    assert (wide.ram_kib, wide.external_ram_kib, wide.flash_kib, wide.inference_ms) == (398.25, 804.38, 2205.06, 729.45)
+    assert figures_for("STM32H747I-DISCO", "mobilenetv2_a100", (64, 64, 3)) == ()

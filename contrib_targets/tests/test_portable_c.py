@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reidfw_targets.facts import BOARDS
 from reidfw_targets.portable_c import fixed_point as fp
 from reidfw_targets.portable_c.compiling import check_on_host, compile_to
-from reidfw_targets.portable_c.latency import calibrated_ratios
+from reidfw_targets.portable_c.latency import calibrated_ratios, latency
 
 from reidfw_core.api import DataError, DoesNotFit, ReidfwError
 
@@ -195,6 +196,12 @@ def test_calibration_file(tmp_path):
     path = tmp_path / "cycles.csv"
     path.write_text("board,instructions,cycles\nA,100,150\nB,100,90\nA,200,240\n")
     assert calibrated_ratios(path, "A") == [1.5, 1.2]
+    f401 = BOARDS["NUCLEO-F401RE"]
+    assert latency(f401, 84_000, path).basis.endswith("cycles.csv has no row for NUCLEO-F401RE")
+    path.write_text("board,instructions,cycles\nNUCLEO-F401RE,100,150\nNUCLEO-F401RE,100,140\n")
+    calibrated = latency(f401, 84_000, path)
+    assert calibrated.basis == "calibrated on NUCLEO-F401RE, 2 models"
+    assert (calibrated.low_ms, calibrated.high_ms) == (pytest.approx(1.4), pytest.approx(1.5))
     path.write_text("board,instructions,cycles\nA,100,many\n")
     with pytest.raises(DataError, match=r"cycles\.csv:2"):
         calibrated_ratios(path, "A")

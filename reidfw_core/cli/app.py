@@ -342,7 +342,7 @@ def compile_command(
     ] = None,
     ram_limit: Annotated[float | None, typer.Option(help="Most working memory in KiB.", min=1)] = None,
     kernels: Annotated[
-        str, typer.Option(help="plain: any processor; dsp: processors with DSP instructions.")
+        str, typer.Option(help="plain: any processor; dsp: processors with DSP instructions; mve: with Helium.")
     ] = "plain",
     verify: Annotated[int, typer.Option(help="Images whose every tensor is compared.", min=0, max=64)] = 1,
     debug: Debug = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidfw_core.api import DataError, DoesNotFit, ToolFailed
+from reidfw_core.api import DataError, DoesNotFit, ToolFailed, nearest_match
 from reidfw_targets.portable_c.emitter import Generated, write_program
 from reidfw_targets.portable_c.host import HostProgram
 from reidfw_targets.portable_c.network import Network
@@ -124,7 +124,11 @@ def compile_to(
 ) -> Compiled:
     """Writes a model as C code into a folder, which is made; see :func:`planned` for arguments and errors."""
     if kernels not in PACKINGS:
-        raise DataError(f"There are no kernels '{kernels}'; there are {', '.join(PACKINGS)}")
+        near = nearest_match(kernels, PACKINGS)
+        raise DataError(
+            f"There are no kernels '{kernels}'; there are {', '.join(PACKINGS)}"
+            + (f" (did you mean '{near}'?)" if near else "")
+        )
     packing = PACKINGS[kernels]
     plan, content = planned(path, input_mode, ram_limit_kib, packing)
     folder.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,8 @@ def latency(board: BoardFacts, instructions: int, calibration: Path | None = Non
     elif board.main_core in _CYCLES_PER_INSTRUCTION:
         low, high = _CYCLES_PER_INSTRUCTION[board.main_core]
         basis = f"not validated on hardware: {low:g} to {high:g} cycles an instruction, no memory stalls"
+        if calibration is not None:
+            basis += f"; {calibration.name} has no row for {board.name}"
     else:
         return None
     milliseconds = instructions / (board.clock_mhz * 1000)

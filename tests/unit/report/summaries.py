@@ -168,7 +168,30 @@ def full_summary(name: str = "2025_03_14_10_20_30", mean: float = 61.37, half: f
                     "total_flash_kib": 2300.0,
                     "board_ram_kib": 4300.0,
                     "board_flash_kib": 2048.0,
-                    "details": {"npu_share": "97 %"},
+                    "quantities": [
+                        {
+                            "name": "Working memory",
+                            "unit": "KiB",
+                            "measured": 512.25,
+                            "modelled_low": None,
+                            "modelled_high": None,
+                            "published": 461.32,
+                        },
+                        {
+                            "name": "Inference",
+                            "unit": "ms",
+                            "measured": None,
+                            "modelled_low": 230.3,
+                            "modelled_high": 354.4,
+                            "published": None,
+                        },
+                    ],
+                    "origins": {"measured": "counted by a clock", "modelled": "a guess", "published": "a table"},
+                    "layers": [
+                        {"name": f"block_{n}", "operator": "CONV_2D", "macs": 1000 * n, "instructions": 3000 * n}
+                        for n in range(25)
+                    ],
+                    "details": {"npu_share": "97 %", "nested": {"hidden": 1}, "notes": ["one", "two"]},
                 }
             ],
             "prediction": None,

@@ -12,6 +12,7 @@ from reidfw_core.errors import DataError
 from reidfw_core.report.formatting import chosen_options, decimal, duration, flattened, moment, number_format
 from reidfw_core.report.page import key_figures, memory_bars, reading_notes, report_html, sorted_details, write_report
 from reidfw_core.report.summary import FigureSummary, Summary
+from reidfw_core.types import BenchmarkReport, BoardQuantity
 
 EVIL = "<script>alert(1)</script>"
 
@@ -81,6 +82,9 @@ def test_numbers_are_on_the_page_with_two_decimals(run_dir: Path, parse: type) -
         "evaluations.0.kernels",
         "fidelity.0.layers.0.name",
         "benchmarks.0.board",
+        "benchmarks.0.quantities.0.name",
+        "benchmarks.0.origins.published",
+        "benchmarks.0.layers.24.name",
         "config.general.project_name",
         "environment.python",
         "figures.0.title",
@@ -309,6 +313,39 @@ def test_details_of_a_benchmark_read_as_facts_tables_and_groups(made: ModuleType
     text = report_html(summary, run_dir)
     assert "<td>conv&lt;1&gt;</td>" in text
     assert "{name:" not in text
+
+
+def test_quantities_of_a_board_keep_their_columns(made: ModuleType, tmp_path: Path, parse: type) -> None:
+    facts = parse(report_html(made.full_summary(), tmp_path))
+    rows = [[cell.strip() for cell in row] for table in facts.tables for row in table]
+
+    assert ["Working memory", "KiB", "512.25", "–", "461.32"] in rows
+    assert ["Inference", "ms", "–", "230.30 to 354.40", "–"] in rows
+    assert "Modelled: a guess." in facts.text
+    layers = [row for row in rows if row[0].startswith("block_")]
+    assert [row[0] for row in layers] == [f"block_{n}" for n in range(24, 4, -1)]
+    assert layers[0] == ["block_24", "CONV_2D", "24\u202f000", "72\u202f000", "8.0", "3.00"]
+    assert "one; two" in facts.text
+    assert "hidden" not in facts.text
+
+
+def test_a_modelled_time_is_a_key_figure_that_says_so(made: ModuleType) -> None:
+    summary = made.full_summary()
+    timed = summary.benchmarks[0].model_copy(update={"inference_ms": None})
+    tiles = key_figures(summary.model_copy(update={"benchmarks": [timed]}))
+    (tile,) = [tile for tile in tiles if tile.label.startswith("Inference")]
+    assert (tile.value, tile.unit, tile.note) == ("230.30 to 354.40", "ms", "modelled, a guess")
+
+
+def test_what_a_tool_measured_is_its_table() -> None:
+    assert BenchmarkReport().table == ()
+    plain = BenchmarkReport(macs=2_000_000, inference_ms=3.5)
+    assert [(row.name, row.unit, row.measured) for row in plain.table] == [
+        ("MACs", "million", 2.0),
+        ("Inference", "ms", 3.5),
+    ]
+    own = BoardQuantity(name="Stack", unit="KiB", measured=1.0)
+    assert BenchmarkReport(macs=1, quantities=(own,)).table == (own,)
 
 
 def test_how_numbers_read() -> None:
