@@ -16,6 +16,7 @@ Sources: B. Jacob et al., Quantization and Training of Neural Networks for Effic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -154,6 +155,8 @@ def with_fake_quantization(model: keras.Model, calibration: CalibrationSet, gran
         DataError: no or unfit calibration images, or no layer whose weights can be rounded.
     """
     network = read_network(model)
+    for step in [step for step in network.steps if type(step.operation) is keras.layers.Identity]:
+        network.bypass(step)  # what an earlier training left
     fold_batch_norms(network)
     if not any(step.kind == "weighted" for step in network.steps):
         raise DataError(
@@ -190,19 +193,25 @@ def trained_granularity(model: keras.Model) -> Granularity:
 
 
 def trained_ranges(model: keras.Model) -> ActivationRanges:
-    """The ranges that a model made by :func:`with_fake_quantization` has now."""
+    """The ranges that a model made by :func:`with_fake_quantization` has now.
+
+    Layers are named as in the model that :func:`without_fake_quantization` gives.
+    """
     found = {
-        layer.source: (float(layer.low.numpy()), float(layer.high.numpy()))
+        _unnumbered(layer.source): (float(layer.low.numpy()), float(layer.high.numpy()))
         for layer in model.layers
         if isinstance(layer, RoundedValues)
     }
     last = model.get_layer(_maker_name(model.outputs[0]))
-    output = found.pop(last.source) if isinstance(last, RoundedValues) else None
+    output = found.pop(_unnumbered(last.source)) if isinstance(last, RoundedValues) else None
     return ActivationRanges(image=found.pop(""), output=output, layers=found)
 
 
 def without_fake_quantization(model: keras.Model, *, keep_ranges: bool = False) -> keras.Model:
-    """The float model with the trained weights; layers keep their names.
+    """The float model with the trained weights.
+
+    No layer's name ends in a number: TensorFlow adds numbers to names when a model is converted, and ``relu_1`` would
+    be ``relu`` or ``relu_1``.
 
     Args:
         model: made by :func:`with_fake_quantization`.
@@ -210,17 +219,20 @@ def without_fake_quantization(model: keras.Model, *, keep_ranges: bool = False) 
     """
 
     def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, RoundedWeights):
-            return type(layer.layer).from_config(layer.layer.get_config())
         if isinstance(layer, RoundedValues) and not keep_ranges:
             return keras.layers.Identity(name=layer.name)
-        return type(layer).from_config(layer.get_config())
+        copied = layer.layer if isinstance(layer, RoundedWeights) else layer
+        return type(copied).from_config({**copied.get_config(), "name": _unnumbered(copied.name)})
 
     result = keras.models.clone_model(model, clone_function=plain)
     for own, given in zip(result.layers, model.layers, strict=True):
         if own.weights:
             own.set_weights(given.get_weights())
     return result
+
+
+def _unnumbered(name: str) -> str:
+    return f"{name}_" if re.search(r"_\d+$", name) else name
 
 
 def _measure_ranges(network: Network, calibration: CalibrationSet) -> dict[str, Range]:

@@ -9,6 +9,9 @@ import onnx
 
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
+_MOVING = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that leave values as they are: ONNX Runtime gives their output the grid of their input."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
@@ -48,6 +51,9 @@ def take_grids(model: onnx.ModelProto) -> dict[str, Grid]:
     for node in kept:
         node.input[:] = [_followed(name, renamed) for name in node.input]
         node.output[:] = [_followed(name, renamed) for name in node.output]
+    for node in reversed(kept):
+        if node.op_type in _MOVING and node.output[0] in grids:
+            grids.setdefault(node.input[0], grids[node.output[0]])
     del graph.node[:]
     graph.node.extend(kept)
     used = {name for node in kept for name in node.input}

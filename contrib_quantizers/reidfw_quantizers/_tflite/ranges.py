@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from typing import Any
 
 from tensorflow.lite.tools import flatbuffer_utils
@@ -34,7 +35,7 @@ def with_trained_ranges(calibrated: bytes, ranges: ActivationRanges) -> bytes:
     if ranges.output is not None:
         _set_range(outputs[result], ranges.output)
     by_layer = {_layer_of(tensor): tensor for index, tensor in outputs.items() if index != result}
-    suffix = _common_suffix(by_layer)
+    suffix = _common_suffix(by_layer, ranges.layers)
     unknown = [name for name in ranges.layers if name + suffix not in by_layer]
     for name, found in ranges.layers.items():
         if name not in unknown:
@@ -53,7 +54,7 @@ def _layer_of(tensor: Any) -> str:
     return "/".join(tensor.name.decode().partition(";")[0].split("/")[1:-1])
 
 
-def _common_suffix(names: Any) -> str:
+def _common_suffix(names: Collection[str], layers: Collection[str]) -> str:
     """The number that TensorFlow put behind the names of all layers, as it does where a model is called again."""
-    found = {match.group() if (match := re.search(r"_\d+$", name)) else "" for name in names if name}
-    return found.pop() if len(found) == 1 else ""
+    numbers = {match.group() for name in names if (match := re.search(r"_\d+$", name))}
+    return max(sorted({"", *numbers}), key=lambda suffix: sum(layer + suffix in names for layer in layers))
