@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from reidfw_core.api import ComponentParams
+from reidfw_quantizers.clipping import Clipping
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,12 @@ class QuantizationParams(_EmptyIsDefault):
     """Number format of the embedding; float hides the de-quantization in the model. ONNX models stay float."""
     granularity: Granularity = "per_channel"
     """One weight scale for each output channel (per_channel) or for each layer (per_tensor)."""
+    activation_clipping: Annotated[Clipping, BeforeValidator(_lower)] = "none"
+    """How far the range of an activation is clipped before it is divided into 256 steps: none takes the extremes of the
+    calibration images, percentile 99.99 percent of the values, mse the range of the smallest mean squared error,
+    entropy the one that keeps most information."""
+    bias_correction: bool = False
+    """Let biases make up for what rounding and clipping add to each channel on average (takes some seconds)."""
     optimize: bool = False
     """Equalise a Keras model across its layers for per_tensor weights; no effect on per_channel ones."""
     target_opset: int = Field(default=17, ge=13, le=27)

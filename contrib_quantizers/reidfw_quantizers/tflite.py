@@ -103,6 +103,8 @@ class TfliteConverter(Quantizer):
             input_type=params.quantization_input_type,
             output_type=params.quantization_output_type,
             granularity=params.granularity,
+            clipping=params.activation_clipping,
+            bias_correction=params.bias_correction,
             ranges=ranges,
         )
         graph = check_integer(

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.convert import mlir_quantize
 
 from reidfw_core.api import CalibrationSet, DataError, ReidfwError, native_stderr_to_log
+from reidfw_quantizers._tflite.bias_correction import CORRECTION_IMAGES, correct_biases
+from reidfw_quantizers._tflite.calibration import calibrate, make_integer
 from reidfw_quantizers._tflite.inspection import Graph, read_graph
 from reidfw_quantizers._tflite.ranges import with_trained_ranges
 from reidfw_quantizers.calibration import checked_images
+from reidfw_quantizers.clipping import Clipping
 from reidfw_quantizers.params import Granularity, IoType
 from reidfw_quantizers.ranges import ActivationRanges
 
 logger = logging.getLogger(__name__)
-
-_DTYPES = {"int8": tf.int8, "uint8": tf.uint8, "float": tf.float32}
 
 
 def convert_to_integer(
@@ -33,6 +33,8 @@ def convert_to_integer(
     input_type: IoType,
     output_type: IoType,
     granularity: Granularity,
+    clipping: Clipping = "none",
+    bias_correction: bool = False,
     ranges: ActivationRanges | None = None,
 ) -> tuple[bytes, int]:
     """Converts a model to an integer TensorFlow Lite file of batch 1.
@@ -44,6 +46,8 @@ def convert_to_integer(
         calibration: images to measure the ranges of activations with.
         input_type, output_type: number format of input and output; ``float`` adds a conversion inside the model.
         granularity: one weight scale a channel, or one a layer.
+        clipping: how the range of an activation follows from its values.
+        bias_correction: whether biases make up for what rounding adds to each channel on average.
         ranges: ranges of activations that take the place of measured ones.
 
     Returns:
@@ -56,27 +60,18 @@ def convert_to_integer(
         Inference, 2018; R. Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018.
     """
     input_shape = tuple(model.inputs[0].shape[1:])
-    images = _CountedImages(calibration, input_shape)
+    images = _WatchedImages(calibration, input_shape, keep=CORRECTION_IMAGES if bias_correction else 0)
     next(iter(images))  # an empty or unfit set is known before the converter's first second
+    float_file = convert_to_float(model)
+    quantize = partial(make_integer, input_type=input_type, output_type=output_type, granularity=granularity)
     try:
-        with native_stderr_to_log(logger), _quiet_python():
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([_batch_of_one(model, input_shape)], None)
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ([image] for image in images)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = _DTYPES[input_type]
-            converter.inference_output_type = _DTYPES[output_type]
-            # the only switch there is; private, so the result is checked in check_integer
-            converter._experimental_disable_per_channel = granularity == "per_tensor"
-            converter._experimental_calibrate_only = ranges is not None
-            content = converter.convert()
+        with native_stderr_to_log(logger):
+            calibrated = calibrate(float_file, images, clipping)
             if ranges is not None:
-                content = mlir_quantize(
-                    with_trained_ranges(content, ranges),
-                    disable_per_channel=granularity == "per_tensor",
-                    input_data_type=_DTYPES[input_type],
-                    output_data_type=_DTYPES[output_type],
-                )
+                calibrated = with_trained_ranges(calibrated, ranges)
+            if bias_correction:
+                calibrated = correct_biases(calibrated, quantize, images.first)
+            content = quantize(calibrated)
     except (ReidfwError, MemoryError, OSError):
         raise
     except Exception as cause:
@@ -130,18 +125,23 @@ def check_integer(content: bytes, *, input_type: IoType, output_type: IoType, gr
     return graph
 
 
-class _CountedImages:
-    """Calibration images that can be gone through again, and how many the last pass gave."""
+class _WatchedImages:
+    """Calibration images that can be gone through again: how many the last pass gave, and its first ones."""
 
-    def __init__(self, calibration: CalibrationSet, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, calibration: CalibrationSet, input_shape: tuple[int, int, int], keep: int) -> None:
         self._calibration = calibration
         self._input_shape = input_shape
+        self._keep = keep
         self.count = 0
+        self.first: list[np.ndarray] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self.count = 0
+        self.first.clear()
         for image in checked_images(self._calibration, self._input_shape):
             self.count += 1
+            if self.count <= self._keep:
+                self.first.append(image)
             yield image
 
 
@@ -157,7 +157,7 @@ def _batch_of_one(model: keras.Model, input_shape: tuple[int, int, int]) -> Any:
 
 @contextmanager
 def _quiet_python() -> Iterator[None]:
-    """Hides two warnings of the converter that say nothing about the model."""
+    """Hides a warning of the converter that says nothing about the model."""
     absl = logging.getLogger("absl")
 
     def is_wanted(record: logging.LogRecord) -> bool:
@@ -165,10 +165,7 @@ def _quiet_python() -> Iterator[None]:
 
     absl.addFilter(is_wanted)
     try:
-        with warnings.catch_warnings():
-            # said for every integer input; the statistics come from calibration
-            warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
-            yield
+        yield
     finally:
         absl.removeFilter(is_wanted)
 

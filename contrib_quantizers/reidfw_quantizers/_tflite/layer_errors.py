@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from reidfw_core.api import LayerError, native_stderr_to_log
 from reidfw_quantizers._tflite.conversion import convert_to_float
+from reidfw_quantizers._tflite.interpreting import keeping_interpreter, real_values, run_image
 from reidfw_quantizers.noise import LayerNoise, worst_first
 
 logger = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ def tflite_layer_errors(model: keras.Model, quantized: bytes, images: np.ndarray
         The errors, largest first.
     """
     with native_stderr_to_log(logger):
-        reference, tested = (_interpreter(content) for content in (convert_to_float(model), quantized))
+        reference, tested = (keeping_interpreter(content) for content in (convert_to_float(model), quantized))
     wanted = {output_key(name): (index, operator) for index, name, operator in _outputs(reference)}
     details = {tensor["index"]: tensor for tensor in tested.get_tensor_details()}
     pairs: list[tuple[int, int, LayerNoise]] = []
@@ -48,19 +47,11 @@ def tflite_layer_errors(model: keras.Model, quantized: bytes, images: np.ndarray
     logger.debug("%d of %d layers are compared", len(pairs), len(wanted))
     for image in images:
         for interpreter in (reference, tested):
-            _run(interpreter, image[np.newaxis])
+            run_image(interpreter, image[np.newaxis])
         for float_index, index, noise in pairs:
-            found = _real(tested.get_tensor(index), details[index])
+            found = real_values(tested.get_tensor(index), details[index])
             noise.add(reference.get_tensor(float_index), found)
     return worst_first([noise for _, _, noise in pairs])
-
-
-def _interpreter(content: bytes) -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*preserve_all_tensors")  # its memory is what we want to look at
-        interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True, num_threads=1)
-    interpreter.allocate_tensors()
-    return interpreter
 
 
 def _outputs(interpreter: Any) -> list[tuple[int, str, str]]:
@@ -87,23 +78,3 @@ def readable_name(name: str) -> str:
         return "embedding"
     parts = name.partition(";")[0].split("/")
     return "/".join(parts[1:-1]) if len(parts) > 2 else name.partition(";")[0]
-
-
-def _run(interpreter: Any, image: np.ndarray) -> None:
-    details = interpreter.get_input_details()[0]
-    scale, zero_point = details["quantization"]
-    dtype = np.dtype(details["dtype"])
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        # halves go up, as in the evaluation's runner: all 256 pixel values stay apart
-        image = np.clip(np.floor(image / scale + zero_point + 0.51), limits.min, limits.max)
-    interpreter.set_tensor(details["index"], image.astype(dtype))
-    interpreter.invoke()
-
-
-def _real(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """What the integers stand for; float values as they are."""
-    parameters = details["quantization_parameters"]
-    if values.dtype.kind not in "iu" or not len(parameters["scales"]):
-        return values
-    return (values.astype(np.float32) - np.float32(parameters["zero_points"][0])) * np.float32(parameters["scales"][0])
