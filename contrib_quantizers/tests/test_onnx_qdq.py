@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reidfw_quantizers.onnx_qdq import OnnxQuantizer
 
-from reidfw_core.api import DataError, ModelFormat, ToolNotFound
+from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ToolNotFound
 
 from .conftest import calibration_of, cosine
 
@@ -221,3 +221,75 @@ def test_a_missing_package_is_named(tiny_file, calibration, tmp_path, monkeypatc
 def test_it_prints_nothing(tiny_file, calibration, tmp_path, capfd):
     quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"calibrate_method": "Percentile"})
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("clipping", ["mse", "entropy"])
+def test_activations_are_clipped_as_for_tensorflow_lite(mobilenet_model, mobilenet_file, images, tmp_path, clipping):
+    """With one pass over the images, of which the first one is looked at before."""
+    given = []
+
+    def one_by_one():
+        for number, image in enumerate(images):
+            given.append(number)
+            yield image[np.newaxis]
+
+    calibration = CalibrationSet(num_images=len(images), images=one_by_one, origin="counted")
+    plain = quantize(mobilenet_file, calibration, tmp_path).path.read_bytes()
+    given.clear()
+    result = quantize(mobilenet_file, calibration, tmp_path, activation_clipping=clipping)
+    assert given == [0, *range(len(images))]
+    assert result.details["calibration_images"] == len(images)
+    assert result.path.read_bytes() != plain
+    assert cosine(run(result.path, images), mobilenet_model(images).numpy()).min() > 0.98
+
+
+@pytest.mark.parametrize(("granularity", "quantize_bias"), [("per_channel", True), ("per_tensor", False)])
+def test_bias_correction_keeps_the_mean(
+    mobilenet_model, mobilenet_file, calibration, images, tmp_path, granularity, quantize_bias
+):
+    wanted = mobilenet_model(images).numpy()
+    errors = []
+    for correct in (False, True):
+        options = {"granularity": granularity, "onnx_extra_options": {"QuantizeBias": quantize_bias}}
+        result = quantize(mobilenet_file, calibration, tmp_path, bias_correction=correct, **options)
+        errors.append(np.abs(run(result.path, images).mean(0) - wanted.mean(0)).mean())
+        onnx.checker.check_model(onnx.load(result.path))
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_layers_without_bias_and_with_a_shared_one_are_corrected(images, tmp_path):
+    """Each gets a bias of its own; an ONNX file of another tool, channels first and a free batch size."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(1)
+    weights = {
+        "w1": rng.normal(0, 0.3, (8, 3, 3, 3)),
+        "w2": rng.normal(0, 0.3, (8, 8, 1, 1)),
+        "w3": rng.normal(0, 0.3, (8, 8, 1, 1)) * np.exp(rng.uniform(-3, 3, (8, 1, 1, 1))),
+        "shared": rng.normal(0, 0.1, 8),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "w1", "shared"], ["a"], "first", strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], "without"),
+        helper.make_node("Relu", ["c"], ["d"], "relu2"),
+        helper.make_node("Conv", ["d", "w3", "shared"], ["e"], "third"),
+        helper.make_node("GlobalAveragePool", ["e"], ["f"], "pool"),
+        helper.make_node("Flatten", ["f"], ["embedding"], "flat"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 16])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 8])],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    path = tmp_path / "other.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model_file = ModelFile(path=path, format=ModelFormat.parse("onnx/float32"), name="other_int8")
+    wanted, errors = run(path, images), []
+    for correct in (False, True):
+        options = {"granularity": "per_tensor", "bias_correction": correct}
+        result = quantize(model_file, calibration_of(images), tmp_path, **options)
+        errors.append(np.abs(run(result.path, images).mean(0) - wanted.mean(0)).mean())
+    assert errors[1] < 0.5 * errors[0]
