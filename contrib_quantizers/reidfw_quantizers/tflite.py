@@ -107,6 +107,8 @@ class TfliteConverter(Quantizer):
             embedding_dim=graph.tensors[graph.outputs[0]].shape[-1],
             details={
                 "granularity": params.granularity,
+                "activation_clipping": params.activation_clipping,
+                "bias_correction": params.bias_correction,
                 "input": graph.tensors[graph.inputs[0]].quantization(),
                 "output": graph.tensors[graph.outputs[0]].quantization(),
                 "num_operators": len(graph.operators),

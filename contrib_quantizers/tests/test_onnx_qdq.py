@@ -1,13 +1,16 @@
 """onnx_quantizer: its files run in ONNX Runtime, hold integers, and stay near the float model."""
 
 import dataclasses
+import errno
+import os
 import sys
+import types
 
 import numpy as np
 import pytest
 from reidfw_quantizers.onnx_qdq import OnnxQuantizer
 
-from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ToolNotFound
+from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, StorageError, ToolNotFound
 
 from .conftest import calibration_of, cosine
 
@@ -206,9 +209,12 @@ def test_a_file_of_another_kind(float_onnx, calibration, tmp_path, content):
 
 
 def test_smooth_quant_needs_its_package(float_onnx, calibration, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "neural_compressor", None)
-    with pytest.raises(ToolNotFound, match="neural-compressor"):
-        quantize(float_onnx, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
+    """Version 3 can be imported, but has lost what ONNX Runtime looks for."""
+    for installed in (None, types.ModuleType("neural_compressor")):
+        monkeypatch.setitem(sys.modules, "neural_compressor", installed)
+        with pytest.raises(ToolNotFound, match="neural-compressor 2") as caught:
+            quantize(float_onnx, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
+        assert 'pip install "neural-compressor<3" six' in caught.value.hint
 
 
 def test_a_missing_package_is_named(tiny_file, calibration, tmp_path, monkeypatch):
@@ -293,3 +299,59 @@ def test_layers_without_bias_and_with_a_shared_one_are_corrected(images, tmp_pat
         result = quantize(model_file, calibration_of(images), tmp_path, **options)
         errors.append(np.abs(run(result.path, images).mean(0) - wanted.mean(0)).mean())
     assert errors[1] < 0.5 * errors[0]
+
+
+def changed(float_onnx, path, change):
+    model = onnx.load(float_onnx.path)
+    change(model)
+    onnx.save(model, path)
+    return dataclasses.replace(float_onnx, path=path)
+
+
+def test_an_operator_set_of_the_future(float_onnx, calibration, tmp_path):
+    model_file = changed(float_onnx, tmp_path / "new.onnx", lambda model: setattr(model.opset_import[0], "version", 99))
+    with pytest.raises(DataError, match=r"new.onnx uses ONNX operator set 99; the newest .* is 27"):
+        quantize(model_file, calibration, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.onnx"]
+
+
+def test_a_model_with_two_outputs(float_onnx, calibration, tmp_path):
+    def second_output(model):
+        model.graph.output.append(onnx.helper.make_tensor_value_info("again", onnx.TensorProto.FLOAT, [1, 48]))
+        model.graph.node.append(onnx.helper.make_node("Identity", [model.graph.output[0].name], ["again"], "copy"))
+
+    with pytest.raises(DataError, match="1 inputs and 2 outputs; a ReID model has one each"):
+        quantize(changed(float_onnx, tmp_path / "two.onnx", second_output), calibration, tmp_path)
+
+
+def test_an_image_of_any_size_is_refused(float_onnx, tmp_path):
+    def free_size(model):
+        for place in (1, 2):
+            model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = f"size{place}"
+
+    with pytest.raises(DataError, match="fixed height, width and channels"):
+        OnnxQuantizer().inspect_model(model=changed(float_onnx, tmp_path / "free.onnx", free_size))
+
+
+def test_a_full_disk_leaves_nothing_behind(tiny_file, calibration, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    from reidfw_quantizers._onnx import quantization
+
+    monkeypatch.setattr(quantization, "quantize_static", full)
+    with pytest.raises(StorageError, match="No space left"):
+        quantize(tiny_file, calibration, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_image_is_enough(tiny_file, images, tmp_path):
+    options = {"activation_clipping": "entropy", "bias_correction": True}
+    result = quantize(tiny_file, calibration_of(images[:1]), tmp_path, **options)
+    assert result.details["calibration_images"] == 1
+
+
+def test_smooth_quant_stands_alone():
+    for other in ({"bias_correction": True}, {"activation_clipping": "mse"}):
+        with pytest.raises(ValueError, match="SmoothQuant changes the activations"):
+            OnnxQuantizer.Params.model_validate({"onnx_extra_options": {"SmoothQuant": True}, **other})

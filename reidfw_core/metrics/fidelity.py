@@ -147,7 +147,7 @@ def _mean_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -
 def _overlaps(first: FloatArray, second: FloatArray, neighbours: Sequence[int]) -> dict[int, float]:
     others = len(first) - 1
     if not others or not neighbours:
-        return dict.fromkeys(neighbours, math.nan)
+        return {}  # a single image has no neighbours
     wanted = min(max(neighbours), others)
 
     def itself(number: int) -> NDArray[np.int64]:
