@@ -8,6 +8,9 @@ import numpy as np
 
 from reidfw_core.api import CalibrationSet, DataError
 
+CORRECTION_IMAGES = 32
+"""Images that bias correction takes its means over; they are held in memory."""
+
 
 def checked_images(calibration: CalibrationSet, input_shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
     """Yields the calibration images one by one, each checked.

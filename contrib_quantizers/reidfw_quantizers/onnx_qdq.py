@@ -138,7 +138,10 @@ class OnnxQuantizer(Quantizer):
                     _, optimized = write_optimized(keras_model, export_dir)
                     source = replace(model, path=optimized)
             else:
-                logger.warning("optimize has no effect on %s: it rewrites Keras models only", model.path.name)
+                logger.warning(
+                    "optimize has no effect on %s: it rewrites Keras models only; bias_correction works on both",
+                    model.path.name,
+                )
         float_model, grids = self._float_onnx(source)
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
@@ -147,6 +150,12 @@ class OnnxQuantizer(Quantizer):
             logger.warning(
                 "calibrate_method Distribution is ONNX Runtime's choice for 8-bit floating point; integers lose much "
                 "with it. MinMax, Entropy and Percentile are made for them."
+            )
+        if params.activation_clipping != "none" and params.onnx_quant_parameters.calibrate_method != "MinMax":
+            logger.warning(
+                "activation_clipping: %s takes the place of calibrate_method: %s",
+                params.activation_clipping,
+                params.onnx_quant_parameters.calibrate_method,
             )
         path = export_dir / f"{model.name}.onnx"
         with atomic_path(path) as temporary:
@@ -177,6 +186,8 @@ class OnnxQuantizer(Quantizer):
                 "weight_type": params.onnx_quant_parameters.weightType,
                 "activation_type": params.onnx_quant_parameters.activType,
                 "calibrate_method": params.onnx_quant_parameters.calibrate_method,
+                "activation_clipping": params.activation_clipping,
+                "bias_correction": params.bias_correction,
                 "num_operators": len(quantized.graph.node),
                 "operators": quantization.operator_counts(quantized),
                 "float_layers": list(floats),
@@ -273,11 +284,22 @@ class OnnxQuantizer(Quantizer):
                 f"onnx_quantizer needs the Python packages {', '.join(missing)}",
                 hint='Run: pip install "reidfw-quantizers[onnx]"',
             )
-        if self.params.onnx_extra_options.SmoothQuant and not _is_importable("neural_compressor"):
+        if self.params.onnx_extra_options.SmoothQuant and not _has_smooth_quant():
             raise ToolNotFound(
-                "onnx_extra_options.SmoothQuant needs the Python package neural-compressor, which is not installed",
-                hint="Run: pip install neural-compressor, or set SmoothQuant: False",
+                "onnx_extra_options.SmoothQuant needs the Python package neural-compressor 2, which is not installed "
+                "or cannot be loaded (version 3 has no SmoothQuant for ONNX any more)",
+                hint='Run: pip install "neural-compressor<3" six, or set SmoothQuant: False',
             )
+
+
+def _has_smooth_quant() -> bool:
+    """Whether ONNX Runtime will find its SmoothQuant, in the module that it looks for."""
+    try:
+        importlib.import_module("neural_compressor.adaptor.ox_utils.smooth_quant")
+    except ImportError as cause:
+        logger.debug("neural-compressor cannot be used: %s", cause)
+        return False
+    return True
 
 
 def _is_importable(module: str) -> bool:

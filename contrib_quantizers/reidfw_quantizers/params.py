@@ -83,7 +83,7 @@ class OnnxExtraOptions(_EmptyIsDefault):
     QuantizeBias: bool = True
     """Store biases as int32."""
     SmoothQuant: bool = False
-    """Move the difficulty from activations to weights first (needs the package neural-compressor)."""
+    """Move the difficulty from activations to weights first (needs the package neural-compressor 2)."""
     SmoothQuantAlpha: float = Field(default=0.5, ge=0, le=1)
     """How much of it is moved, 0 to 1."""
     SmoothQuantFolding: bool = True
@@ -126,6 +126,15 @@ class QuantizationParams(_EmptyIsDefault):
     """Accepted for compatibility, not used in re-identification."""
     iterative_quant_parameters: dict[str, Any] | None = None
     """Accepted for compatibility, not used in re-identification."""
+
+    @model_validator(mode="after")
+    def _check_smooth_quant(self) -> QuantizationParams:
+        if self.onnx_extra_options.SmoothQuant and (self.bias_correction or self.activation_clipping != "none"):
+            raise ValueError(
+                "onnx_extra_options.SmoothQuant changes the activations: bias_correction must be False "
+                "and activation_clipping none with it"
+            )
+        return self
 
     def wants_equalisation(self) -> bool:
         """Whether a Keras model is to be rewritten first; the log says where ``optimize`` has no effect."""

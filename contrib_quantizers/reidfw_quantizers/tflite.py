@@ -134,6 +134,8 @@ class TfliteConverter(Quantizer):
             details={
                 "granularity": params.granularity,
                 "quantization_type": "PTQ" if ranges is None else "QAT",
+                "activation_clipping": params.activation_clipping,
+                "bias_correction": params.bias_correction,
                 "input": graph.tensors[graph.inputs[0]].quantization(),
                 "output": graph.tensors[graph.outputs[0]].quantization(),
                 "num_operators": len(graph.operators),

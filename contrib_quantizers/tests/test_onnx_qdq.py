@@ -1,13 +1,16 @@
 """onnx_quantizer: its files run in ONNX Runtime, hold integers, and stay near the float model."""
 
 import dataclasses
+import errno
+import os
 import sys
+import types
 
 import numpy as np
 import pytest
 from reidfw_quantizers.onnx_qdq import OnnxQuantizer
 
-from reidfw_core.api import DataError, ModelFormat, ToolNotFound
+from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, StorageError, ToolNotFound
 
 from .conftest import calibration_of, cosine
 
@@ -206,9 +209,12 @@ def test_a_file_of_another_kind(float_onnx, calibration, tmp_path, content):
 
 
 def test_smooth_quant_needs_its_package(float_onnx, calibration, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "neural_compressor", None)
-    with pytest.raises(ToolNotFound, match="neural-compressor"):
-        quantize(float_onnx, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
+    """Version 3 can be imported, but has lost what ONNX Runtime looks for."""
+    for installed in (None, types.ModuleType("neural_compressor")):
+        monkeypatch.setitem(sys.modules, "neural_compressor", installed)
+        with pytest.raises(ToolNotFound, match="neural-compressor 2") as caught:
+            quantize(float_onnx, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
+        assert 'pip install "neural-compressor<3" six' in caught.value.hint
 
 
 def test_a_missing_package_is_named(tiny_file, calibration, tmp_path, monkeypatch):
@@ -221,3 +227,131 @@ def test_a_missing_package_is_named(tiny_file, calibration, tmp_path, monkeypatc
 def test_it_prints_nothing(tiny_file, calibration, tmp_path, capfd):
     quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"calibrate_method": "Percentile"})
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("clipping", ["mse", "entropy"])
+def test_activations_are_clipped_as_for_tensorflow_lite(mobilenet_model, mobilenet_file, images, tmp_path, clipping):
+    """With one pass over the images, of which the first one is looked at before."""
+    given = []
+
+    def one_by_one():
+        for number, image in enumerate(images):
+            given.append(number)
+            yield image[np.newaxis]
+
+    calibration = CalibrationSet(num_images=len(images), images=one_by_one, origin="counted")
+    plain = quantize(mobilenet_file, calibration, tmp_path).path.read_bytes()
+    given.clear()
+    result = quantize(mobilenet_file, calibration, tmp_path, activation_clipping=clipping)
+    assert given == [0, *range(len(images))]
+    assert result.details["calibration_images"] == len(images)
+    assert result.path.read_bytes() != plain
+    assert cosine(run(result.path, images), mobilenet_model(images).numpy()).min() > 0.98
+
+
+@pytest.mark.parametrize(("granularity", "quantize_bias"), [("per_channel", True), ("per_tensor", False)])
+def test_bias_correction_keeps_the_mean(
+    mobilenet_model, mobilenet_file, calibration, images, tmp_path, granularity, quantize_bias
+):
+    wanted = mobilenet_model(images).numpy()
+    errors = []
+    for correct in (False, True):
+        options = {"granularity": granularity, "onnx_extra_options": {"QuantizeBias": quantize_bias}}
+        result = quantize(mobilenet_file, calibration, tmp_path, bias_correction=correct, **options)
+        errors.append(np.abs(run(result.path, images).mean(0) - wanted.mean(0)).mean())
+        onnx.checker.check_model(onnx.load(result.path))
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_layers_without_bias_and_with_a_shared_one_are_corrected(images, tmp_path):
+    """Each gets a bias of its own; an ONNX file of another tool, channels first and a free batch size."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(1)
+    weights = {
+        "w1": rng.normal(0, 0.3, (8, 3, 3, 3)),
+        "w2": rng.normal(0, 0.3, (8, 8, 1, 1)),
+        "w3": rng.normal(0, 0.3, (8, 8, 1, 1)) * np.exp(rng.uniform(-3, 3, (8, 1, 1, 1))),
+        "shared": rng.normal(0, 0.1, 8),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "w1", "shared"], ["a"], "first", strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], "without"),
+        helper.make_node("Relu", ["c"], ["d"], "relu2"),
+        helper.make_node("Conv", ["d", "w3", "shared"], ["e"], "third"),
+        helper.make_node("GlobalAveragePool", ["e"], ["f"], "pool"),
+        helper.make_node("Flatten", ["f"], ["embedding"], "flat"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 16])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 8])],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    path = tmp_path / "other.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model_file = ModelFile(path=path, format=ModelFormat.parse("onnx/float32"), name="other_int8")
+    wanted, errors = run(path, images), []
+    for correct in (False, True):
+        options = {"granularity": "per_tensor", "bias_correction": correct}
+        result = quantize(model_file, calibration_of(images), tmp_path, **options)
+        errors.append(np.abs(run(result.path, images).mean(0) - wanted.mean(0)).mean())
+    assert errors[1] < 0.5 * errors[0]
+
+
+def changed(float_onnx, path, change):
+    model = onnx.load(float_onnx.path)
+    change(model)
+    onnx.save(model, path)
+    return dataclasses.replace(float_onnx, path=path)
+
+
+def test_an_operator_set_of_the_future(float_onnx, calibration, tmp_path):
+    model_file = changed(float_onnx, tmp_path / "new.onnx", lambda model: setattr(model.opset_import[0], "version", 99))
+    with pytest.raises(DataError, match=r"new.onnx uses ONNX operator set 99; the newest .* is 27"):
+        quantize(model_file, calibration, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.onnx"]
+
+
+def test_a_model_with_two_outputs(float_onnx, calibration, tmp_path):
+    def second_output(model):
+        model.graph.output.append(onnx.helper.make_tensor_value_info("again", onnx.TensorProto.FLOAT, [1, 48]))
+        model.graph.node.append(onnx.helper.make_node("Identity", [model.graph.output[0].name], ["again"], "copy"))
+
+    with pytest.raises(DataError, match="1 inputs and 2 outputs; a ReID model has one each"):
+        quantize(changed(float_onnx, tmp_path / "two.onnx", second_output), calibration, tmp_path)
+
+
+def test_an_image_of_any_size_is_refused(float_onnx, tmp_path):
+    def free_size(model):
+        for place in (1, 2):
+            model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = f"size{place}"
+
+    with pytest.raises(DataError, match="fixed height, width and channels"):
+        OnnxQuantizer().inspect_model(model=changed(float_onnx, tmp_path / "free.onnx", free_size))
+
+
+def test_a_full_disk_leaves_nothing_behind(tiny_file, calibration, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    from reidfw_quantizers._onnx import quantization
+
+    monkeypatch.setattr(quantization, "quantize_static", full)
+    with pytest.raises(StorageError, match="No space left"):
+        quantize(tiny_file, calibration, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_image_is_enough(tiny_file, images, tmp_path):
+    options = {"activation_clipping": "entropy", "bias_correction": True}
+    result = quantize(tiny_file, calibration_of(images[:1]), tmp_path, **options)
+    assert result.details["calibration_images"] == 1
+
+
+def test_smooth_quant_stands_alone():
+    for other in ({"bias_correction": True}, {"activation_clipping": "mse"}):
+        with pytest.raises(ValueError, match="SmoothQuant changes the activations"):
+            OnnxQuantizer.Params.model_validate({"onnx_extra_options": {"SmoothQuant": True}, **other})

@@ -1,15 +1,18 @@
 """TFlite_converter: what its files hold, and how near they are to the float model."""
 
 import dataclasses
+import errno
 import itertools
 import logging
+import os
+import pathlib
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from reidfw_quantizers.tflite import TfliteConverter
 
-from reidfw_core.api import DataError, ModelFormat
+from reidfw_core.api import DataError, ModelFormat, StorageError
 
 from .conftest import calibration_of, convolutional, cosine, save
 
@@ -252,6 +255,7 @@ def test_an_empty_attribute_has_its_default():
     "wrong",
     [
         {"granularity": "per_layer"},
+        {"activation_clipping": "percent"},
         {"quantization_type": "QAT"},
         {"quantization_input_type": "int16"},
         {"target_opset": 7},
@@ -263,3 +267,36 @@ def test_an_empty_attribute_has_its_default():
 def test_wrong_values_are_refused(wrong):
     with pytest.raises(ValidationError):
         TfliteConverter.Params.model_validate(wrong)
+
+
+def test_a_full_disk_leaves_nothing_behind(tiny_file, calibration, tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="No space left"):
+        quantize(tiny_file, calibration, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_image_is_enough(tiny_file, images, tmp_path):
+    options = {"activation_clipping": "entropy", "bias_correction": True}
+    result = quantize(tiny_file, calibration_of(images[:1]), tmp_path, **options)
+    assert result.details["calibration_images"] == 1
+
+
+def test_a_model_with_two_outputs(tiny_model, tiny_file, calibration, tmp_path):
+    import keras
+
+    two = keras.Model(tiny_model.input, [tiny_model.output, keras.layers.ReLU()(tiny_model.output)], name="two")
+    with pytest.raises(DataError, match="1 inputs and 2 outputs; a ReID model has one each"):
+        quantize(save(two, tmp_path / "two.keras"), calibration, tmp_path)
+
+
+def test_a_lambda_layer_is_refused(tiny_model, calibration, tmp_path):
+    """It would run any Python code that somebody has put into the file."""
+    import keras
+
+    doubled = keras.layers.Lambda(lambda values: values * 2, output_shape=(24,))(tiny_model.output)
+    with pytest.raises(DataError, match="Lambda"):
+        quantize(save(keras.Model(tiny_model.input, doubled), tmp_path / "lambda.keras"), calibration, tmp_path)

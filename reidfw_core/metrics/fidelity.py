@@ -50,7 +50,7 @@ class FidelityScores:
         pearson_correlation: mean over the images of the correlation of the two embeddings' entries; an embedding
             whose entries are all equal has none and is left out; NaN where that leaves no image.
         neighbour_overlap: for each k, the mean share of an image's k nearest other images (by cosine) that are the
-            same in both sets, in [0, 1]. With fewer than k other images, all of them count; NaN for a single image.
+            same in both sets, in [0, 1]. With fewer than k other images, all of them count; empty for a single image.
     """
 
     num_images: int
@@ -147,7 +147,7 @@ def _mean_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -
 def _overlaps(first: FloatArray, second: FloatArray, neighbours: Sequence[int]) -> dict[int, float]:
     others = len(first) - 1
     if not others or not neighbours:
-        return dict.fromkeys(neighbours, math.nan)
+        return {}  # a single image has no neighbours
     wanted = min(max(neighbours), others)
 
     def itself(number: int) -> NDArray[np.int64]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from reidfw_core.api import LayerError, prints_to_log
 from reidfw_quantizers._onnx.quantization import dimensions, image_inputs
+from reidfw_quantizers._onnx.watching import watching_session
 from reidfw_quantizers.noise import LayerNoise, worst_first
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ def onnx_layer_errors(
     rounded = _rounded_activations(tested)
     shared = [name for name in made_by if name in rounded]
     noises = [LayerNoise(name, made_by[name], rounded[name][1]) for name in shared]
-    wanted = _session(reference, shared)
-    found = _session(tested, [rounded[name][0] for name in shared])
+    wanted = watching_session(reference, shared)
+    found = watching_session(tested, [rounded[name][0] for name in shared])
     logger.debug("%d of %d activations are compared", len(shared), len(made_by))
     image_input = image_inputs(reference)[0]
     last = dimensions(image_input)[-1]
@@ -83,15 +83,3 @@ def _rounded_activations(model: onnx.ModelProto) -> dict[str, tuple[str, float |
         step = None if scale is None else onnx.numpy_helper.to_array(scale)
         found.setdefault(source, (node.output[0], float(step) if step is not None and step.ndim == 0 else None))
     return found
-
-
-def _session(model: onnx.ModelProto, outputs: list[str]) -> onnxruntime.InferenceSession:
-    """A session that gives these tensors; nothing is fused, or inner tensors would vanish."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    del watched.graph.output[:]
-    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])

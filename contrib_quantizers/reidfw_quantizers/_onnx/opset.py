@@ -7,6 +7,9 @@ import onnx.version_converter
 
 from reidfw_core.api import DataError
 
+NEWEST_OPSET = 27
+"""The newest operator set that ONNX Runtime and its quantization know for certain."""
+
 
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of the standard operator set that a model uses."""
@@ -20,8 +23,13 @@ def at_least_opset(model: onnx.ModelProto, target_opset: int, name: str) -> onnx
         A checked model, with the oldest file version that holds its operator set, for the sake of older tools.
 
     Raises:
-        DataError: the conversion fails or gives an invalid model.
+        DataError: the model is newer than :data:`NEWEST_OPSET`, or the conversion fails or gives an invalid model.
     """
+    if opset_of(model) > NEWEST_OPSET:
+        raise DataError(
+            f"{name} uses ONNX operator set {opset_of(model)}; the newest that can be quantized is {NEWEST_OPSET}",
+            hint=f"Export it with an operator set of at most {NEWEST_OPSET}.",
+        )
     try:
         if opset_of(model) < target_opset:
             model = onnx.version_converter.convert_version(model, target_opset)

@@ -23,8 +23,10 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError, prints_to_log
+from reidfw_quantizers._onnx.bias_correction import correct_biases, give_biases
+from reidfw_quantizers._onnx.clipping import clipped_ranges
 from reidfw_quantizers._onnx.ranges import Grid
-from reidfw_quantizers.calibration import checked_images, no_images
+from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_images, no_images
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
 logger = logging.getLogger(__name__)
@@ -104,13 +106,16 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
     Args:
         calibration: the images, (1, H, W, C) each.
         input_value: the model's input.
+        keep: how many of the first images are held in memory, in :attr:`first`.
 
     Raises:
         DataError: there is no image, or the images do not fit the model.
     """
 
-    def __init__(self, calibration: CalibrationSet, input_value: onnx.ValueInfoProto) -> None:
+    def __init__(self, calibration: CalibrationSet, input_value: onnx.ValueInfoProto, keep: int) -> None:
         self._calibration = calibration
+        self._keep = keep
+        self.first: list[dict[str, np.ndarray]] = []
         self._input_value = input_value
         first = next(calibration.images(), None)
         if first is None:
@@ -133,7 +138,10 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
             self._left -= 1
         self.count += 1
         arranged = np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if self._channels_first else image
-        return {self._input_value.name: arranged}
+        feed = {self._input_value.name: arranged}
+        if len(self.first) < self._keep:
+            self.first.append(feed)
+        return feed
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Lets :meth:`get_next` give the next ``end_index - start_index`` images; ranges follow each other."""
@@ -143,7 +151,18 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         return self._calibration.num_images
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CalibrationImages:
-        return CalibrationImages(self._calibration, self._input_value)
+        return CalibrationImages(self._calibration, self._input_value, self._keep)
+
+
+class _FirstOnly(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+    """The first image alone: ONNX Runtime always calibrates, also where all ranges are known."""
+
+    def __init__(self, images: CalibrationImages) -> None:
+        self._left = images.first[:1]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The first image, then None."""
+        return self._left.pop() if self._left else None
 
 
 def quantize_qdq(
@@ -171,8 +190,10 @@ def quantize_qdq(
         DataError: no or unfit calibration images, unknown nodes or tensors, or a refusal of ONNX Runtime.
     """
     options, extra = params.onnx_quant_parameters, params.onnx_extra_options
-    images = CalibrationImages(calibration, image_inputs(model)[0])
-    by_image = options.calibrate_method != "MinMax"
+    keep = CORRECTION_IMAGES if params.bias_correction else 1
+    images = CalibrationImages(calibration, image_inputs(model)[0], keep=keep)
+    method = options.calibrate_method if params.activation_clipping == "none" else "MinMax"
+    by_image = method != "MinMax"
     try:
         with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
             # by path: given a model in memory, ONNX Runtime moves its weights to a file that its checks then miss
@@ -181,10 +202,19 @@ def quantize_qdq(
             quant_pre_process(given, prepared, skip_symbolic_shape=True)
             graph = onnx.load(prepared)
             _check_names(graph, options)
+            if params.bias_correction:
+                give_biases(graph)
+                onnx.save(graph, prepared)
+            overrides: dict[str, Any] = {}
+            reader: CalibrationDataReader = images
+            if params.activation_clipping != "none":
+                ranges = clipped_ranges(graph, iter(images.get_next, None), params.activation_clipping)
+                overrides = {name: [_range_override(limits, options.activType)] for name, limits in ranges.items()}
+                reader = _FirstOnly(images)
             quantize_static(
                 prepared,
                 path,
-                images,
+                reader,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=sorted(options.op_types_to_quantize),
                 per_channel=params.granularity == "per_channel",
@@ -192,11 +222,17 @@ def quantize_qdq(
                 weight_type=_quant_type(options.weightType),
                 nodes_to_quantize=list(options.nodes_to_quantize),
                 nodes_to_exclude=list(options.nodes_to_exclude),
-                calibrate_method=CalibrationMethod[options.calibrate_method],
+                calibrate_method=CalibrationMethod[method],
                 extra_options=_extra_options(
-                    extra, by_image=by_image, trained=_trained_overrides(graph, grids, options.activType)
+                    extra,
+                    by_image=by_image,
+                    known=overrides | _trained_overrides(graph, grids, options.activType),
                 ),
             )
+            if params.bias_correction:
+                quantized = onnx.load(path)
+                correct_biases(graph, quantized, images.first)
+                onnx.save(quantized, path)
     except (ReidfwError, MemoryError, OSError):
         raise
     except Exception as cause:
@@ -268,9 +304,14 @@ def _trained_overrides(model: onnx.ModelProto, grids: Mapping[str, Grid], activa
     }
 
 
-def _extra_options(extra: OnnxExtraOptions, *, by_image: bool, trained: Mapping[str, Any]) -> dict[str, Any]:
+def _range_override(limits: tuple[float, float], activation_type: str) -> dict[str, Any]:
+    low, high = (np.array(limit, np.float32) for limit in limits)
+    return {"quant_type": _quant_type(activation_type), "rmin": low, "rmax": high}
+
+
+def _extra_options(extra: OnnxExtraOptions, *, by_image: bool, known: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = extra.model_dump(exclude={"weights_tensor_override", "activations_tensor_override"})
-    overrides = dict(trained) | {
+    overrides = dict(known) | {
         tensor: [_override(setting)]
         for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override)
     }

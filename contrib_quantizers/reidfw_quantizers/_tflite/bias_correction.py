@@ -25,9 +25,6 @@ from reidfw_quantizers._tflite.interpreting import keeping_interpreter, real_val
 
 logger = logging.getLogger(__name__)
 
-CORRECTION_IMAGES = 32
-"""Images that the means are taken over; they are held in memory."""
-
 Array = NDArray[np.float64]
 
 _CONVOLUTION = schema.BuiltinOperator.CONV_2D

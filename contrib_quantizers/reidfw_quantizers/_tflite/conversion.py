@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from reidfw_core.api import CalibrationSet, DataError, ReidfwError, native_stderr_to_log
-from reidfw_quantizers._tflite.bias_correction import CORRECTION_IMAGES, correct_biases
+from reidfw_quantizers._tflite.bias_correction import correct_biases
 from reidfw_quantizers._tflite.calibration import calibrate, make_integer
 from reidfw_quantizers._tflite.inspection import Graph, read_graph
 from reidfw_quantizers._tflite.ranges import with_trained_ranges
-from reidfw_quantizers.calibration import checked_images
+from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_images
 from reidfw_quantizers.clipping import Clipping
 from reidfw_quantizers.params import Granularity, IoType
 from reidfw_quantizers.ranges import ActivationRanges
