@@ -252,7 +252,7 @@ def test_an_empty_attribute_has_its_default():
     "wrong",
     [
         {"granularity": "per_layer"},
-        {"quantization_type": "QAT"},
+        {"quantization_type": "QTA"},
         {"quantization_input_type": "int16"},
         {"target_opset": 7},
         {"onnx_quant_parameters": {"calibrate_method": "Median"}},
