@@ -21,7 +21,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -505,6 +505,39 @@ def produces_the_format_it_declares(subject: Subject, folder: Path) -> None:
         assert quantized.embedding_dim == TINY_EMBEDDING_DIM
 
 
+def prepares_a_model_that_can_be_trained(subject: Subject, folder: Path) -> None:
+    """What it gives for training has gradients, survives saving, and is what it quantizes then."""
+    if not subject.supports("prepare_training"):
+        return  # not every quantizer trains
+    _needs_keras()
+    import keras
+    import tensorflow as tf
+
+    model = tiny_model_file(folder, ModelFormat.parse("keras/float32"))
+    assert model is not None
+    prepared = subject.ask("prepare_training", model=model, calibration=tiny_calibration_set())
+    images = tiny_images(4)
+    with tf.GradientTape() as tape:
+        embeddings = prepared(images, training=True)
+        loss = tf.reduce_sum(embeddings**2)
+    assert tuple(embeddings.shape) == (4, TINY_EMBEDDING_DIM)
+    gradients = tape.gradient(loss, prepared.trainable_variables)
+    assert gradients, "nothing can be trained"
+    assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
+    path = folder / "trained.keras"
+    prepared.save(path)
+    opened = keras.saving.load_model(path, compile=False)
+    np.testing.assert_array_equal(opened(images, training=False), prepared(images, training=False))
+    quantized = subject.ask(
+        "quantize_model",
+        model=replace(model, path=path),
+        calibration=tiny_calibration_set(),
+        workdir=folder,
+        export_dir=folder,
+    )
+    assert quantized.path.is_file()
+
+
 # ------------------------------------------------------------------------------------------------ targets
 
 
@@ -592,7 +625,7 @@ _CHECKS_OF_KIND: dict[str, tuple[Check, ...]] = {
     "augmentations": (augments_within_the_contract, augments_by_its_seed_alone, augments_inside_a_data_pipeline),
     "backbones": (builds_a_feature_map, draws_weights_by_its_seed_alone),
     "losses": (gives_a_finite_loss,),
-    "quantizers": (produces_the_format_it_declares,),
+    "quantizers": (produces_the_format_it_declares, prepares_a_model_that_can_be_trained),
     "targets": (describes_itself, computes_embeddings),
     "listeners": (follows_a_run,),
 }

@@ -256,7 +256,7 @@ def test_an_empty_attribute_has_its_default():
     [
         {"granularity": "per_layer"},
         {"activation_clipping": "percent"},
-        {"quantization_type": "QAT"},
+        {"quantization_type": "QTA"},
         {"quantization_input_type": "int16"},
         {"target_opset": 7},
         {"onnx_quant_parameters": {"calibrate_method": "Median"}},
