@@ -12,21 +12,23 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def spoilt(chain, tmp_path_factory) -> Path:
-    """A trained model in which a useless channel stretches the only scale of a layer, as ``per_tensor`` has it."""
+def spoilt(tmp_path_factory) -> Path:
+    """A model that tells colours apart, and in it a useless channel that stretches the only scale of a layer."""
     import keras
+    from keras import layers
 
-    model = keras.models.load_model(chain[0] / "saved_models" / "best_model.keras", compile=False)
-    layers = list(model._flatten_layers())
-    place = next(i for i, one in enumerate(layers) if isinstance(one, keras.layers.DepthwiseConv2D))
-    depthwise = layers[place]
-    pointwise = next(one for one in layers[place + 1 :] if type(one) is keras.layers.Conv2D)
-    kernel = depthwise.kernel.numpy()
-    kernel[:, :, 0] *= 1000
-    depthwise.kernel.assign(kernel)
-    kernel = pointwise.kernel.numpy()
-    kernel[:, :, 0] = 0  # nothing reads that channel: the float model does without it
-    pointwise.kernel.assign(kernel)
+    keras.utils.set_random_seed(2)
+    image = keras.Input((64, 32, 3))
+    x = layers.AveragePooling2D(8)(image)
+    x = layers.Conv2D(24, 1, activation="relu", name="colours")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", activation="relu", name="spoilt")(x)
+    x = layers.Conv2D(24, 1, activation="relu", name="mixing")(x)
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(x), name="spoilt")
+    for name, factor in (("spoilt", 1000), ("mixing", 0)):  # nothing reads the channel: float does without it
+        kernel = model.get_layer(name).kernel
+        changed = kernel.numpy()
+        changed[:, :, 0] *= factor
+        kernel.assign(changed)
     path = tmp_path_factory.mktemp("spoilt") / "spoilt.keras"
     model.save(path)
     return path
@@ -56,6 +58,8 @@ def test_layers_are_kept_and_everything_tells_the_same(reidfw, tiny_config, spoi
     assert search["trials"][0]["num_kept"] == 0
     assert search["trials"][0]["drop"] > 3
     assert 0 < search["chosen"]["num_kept"] < len(fidelity["layers"])
+    assert fidelity["layers"][0]["name"].startswith("spoilt")
+    assert fidelity["layers"][0]["kept_at"] == "float"
     # what the search promised is what the evaluations before and behind it measured
     assert summary["metrics"]["float_mAP_test_set"] == pytest.approx(search["float_mAP"], abs=1e-3)
     assert summary["metrics"]["int_mAP_test_set"] == pytest.approx(search["chosen"]["mAP"], abs=1e-3)
