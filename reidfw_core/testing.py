@@ -40,6 +40,7 @@ from reidfw_core.types import (
     EmbeddingRunner,
     ModelFile,
     ModelFormat,
+    ModelVariants,
     PixelRange,
     Samples,
     TargetInfo,
@@ -538,6 +539,43 @@ def prepares_a_model_that_can_be_trained(subject: Subject, folder: Path) -> None
     assert quantized.path.is_file()
 
 
+def keeps_layers_at_a_higher_precision(subject: Subject, folder: Path) -> None:
+    """Variants are files of the same kind, from few to all layers kept, at each precision that it offers."""
+    if not subject.supports("open_variants"):
+        return  # a quantizer need not make variants
+    _needs_keras()
+    model = tiny_model_file(folder, ModelFormat("keras", "float32"))
+    assert model is not None
+    if not any(model.format.fits(one) for one in subject.load().consumes):  # type: ignore[attr-defined]
+        pytest.skip(f"{subject.entry.name} does not read Keras models, the only tiny ones in float")
+    export_dir = folder / "quantized_models"
+    export_dir.mkdir()
+    quantized = subject.ask(
+        "quantize_model", model=model, calibration=tiny_calibration_set(), workdir=folder, export_dir=export_dir
+    )
+    variants = subject.ask("open_variants", float_model=model, quantized_model=quantized, workdir=folder)
+    assert isinstance(variants, ModelVariants)
+    assert variants.layers
+    names = [layer.name for layer in variants.layers]
+    assert len(set(names)) == len(names), "two layers of one name"
+    assert variants.precisions, "precisions is empty"
+    for layer in variants.layers:
+        assert set(layer.precisions) <= set(variants.precisions)
+        assert variants.precisions[-1] in layer.precisions, f"{layer.name} cannot be kept at the most precise format"
+    for precision in variants.precisions:
+        for kept in ((), names[:1], names):
+            path = folder / f"variant{quantized.path.suffix}"
+            variant = variants.write_variant(kept, precision, path)
+            assert variant.path == path
+            assert path.is_file()
+            able = [layer.name for layer in variants.layers if layer.name in kept and precision in layer.precisions]
+            assert list(variant.details.get("kept_layers", ())) == able
+            assert variant.format.is_integer, "a variant is a quantized model in all reports"
+            path.unlink()
+        with pytest.raises(ValueError, match="precision"):
+            variants.write_variant((), f"{precision}?", folder / "none")
+
+
 # ------------------------------------------------------------------------------------------------ targets
 
 
@@ -625,7 +663,11 @@ _CHECKS_OF_KIND: dict[str, tuple[Check, ...]] = {
     "augmentations": (augments_within_the_contract, augments_by_its_seed_alone, augments_inside_a_data_pipeline),
     "backbones": (builds_a_feature_map, draws_weights_by_its_seed_alone),
     "losses": (gives_a_finite_loss,),
-    "quantizers": (produces_the_format_it_declares, prepares_a_model_that_can_be_trained),
+    "quantizers": (
+        produces_the_format_it_declares,
+        prepares_a_model_that_can_be_trained,
+        keeps_layers_at_a_higher_precision,
+    ),
     "targets": (describes_itself, computes_embeddings),
     "listeners": (follows_a_run,),
 }

@@ -465,9 +465,11 @@ class ModelVariants(Protocol):
             path: the file to write; it may be the one that was opened.
 
         Returns:
-            The variant; its ``details`` name the layers that were kept (``kept_layers``) and how (``kept_at``).
+            The variant. Where layers were kept its ``details`` name them (``kept_layers``, in the order of the
+            network) and how (``kept_at``), and its number format says so, for example ``tflite/int8_float``.
 
         Raises:
             StorageError: the file cannot be written.
+            ValueError: a precision that is not offered.
         """
         ...

@@ -41,7 +41,7 @@ def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
         rows.append(
             (
                 report.model.name,
-                f"{'int8' if report.kind == 'int' else 'float32'} ({report.kernels})",
+                f"{report.model.format.numeric.removesuffix('_qdq')} ({report.kernels})",
                 f"{100 * report.mean_average_precision:.2f}",
                 *ranks,
                 _number(report.verification.equal_error_rate, 100, ".2f"),

@@ -80,6 +80,9 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     index = prediction.gallery_index if prediction is not None else None
     steps: list[PlannedStep] = []
     notes = _pixel_range_notes(configuration)
+    quantization = configuration.config.quantization
+    if quantization is not None and quantization.keep_layers_at and quantization.max_map_drop is None:
+        notes.append("quantization.keep_layers_at has no effect without quantization.max_map_drop")
     if index is not None and mode == "prediction" and configuration.config.dataset.prediction_gallery_path:
         notes.append("prediction.gallery_index is searched; dataset.prediction_gallery_path has no effect beside it")
     for name in CHAINS[mode]:

@@ -190,7 +190,7 @@ class TrialSummary(Part):
     precision: str | None
     mAP: float | None  # noqa: N815
     """Percent."""
-    drop: float | None
+    drop: float
     """Points of mAP that it loses against the float model."""
 
 

@@ -178,7 +178,7 @@ def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
     search = _Search(inp, ctx)
     chosen = search.score(inp.pair.model, 0, None)
     if chosen.drop <= inp.max_map_drop:
-        logger.info("mAP drops by %.2f points, within max_map_drop: no layer is kept from int8", chosen.drop)
+        logger.info("mAP changes by %+.2f points, within max_map_drop: no layer is kept from int8", -chosen.drop)
         return replace(inp.pair, search=search.result(chosen, ()))
     logger.info("mAP drops by %.2f points, more than the %g of max_map_drop", chosen.drop, inp.max_map_drop)
     variants = inp.probe.variants(inp.pair, ctx)

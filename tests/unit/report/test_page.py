@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from reidfw_core.errors import DataError
+from reidfw_core.report.change import quantization_changes
 from reidfw_core.report.formatting import chosen_options, decimal, duration, flattened, moment, number_format
 from reidfw_core.report.page import key_figures, memory_bars, reading_notes, report_html, sorted_details, write_report
 from reidfw_core.report.summary import FigureSummary, Summary
@@ -371,3 +372,36 @@ def test_how_numbers_read() -> None:
     assert chosen_options({"flip": True, "rerank": None, "multi_query": False}) == "flip"
     assert chosen_options({"flip": False}) == "none"
     assert flattened({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+
+
+def test_before_and_after_quantization(made: ModuleType, tmp_path: Path, parse: type) -> None:
+    summary = made.full_summary()
+    rows = {row.label: (row.before, row.after, row.difference) for row in quantization_changes(summary)}
+    assert rows["mAP %"] == ("61.37", "60.95", "\N{MINUS SIGN}0.42")
+    assert rows["Size KiB"] == ("884.0", "281.0", "3.1\N{MULTIPLICATION SIGN} smaller")
+    assert rows["Embedding SNR dB"][1] == "17.6"
+    tables = parse(report_html(summary, tmp_path)).tables
+    assert any(["mAP %", "61.37", "60.95", "\N{MINUS SIGN}0.42"] in table for table in tables)
+    other_data = changed(summary, "evaluations.1.num_gallery", 7)
+    assert "mAP %" not in {row.label for row in quantization_changes(other_data)}, "scores that cannot be subtracted"
+    assert quantization_changes(summary.model_copy(update={"evaluations": [], "fidelity": []})) == []
+
+
+def test_a_search_stands_in_for_missing_evaluations(made: ModuleType, tmp_path: Path) -> None:
+    trials = [
+        {"num_kept": 0, "precision": None, "mAP": 50.0, "drop": 11.0},
+        {"num_kept": 2, "precision": "float", "mAP": 60.5, "drop": 0.5},
+    ]
+    search = {
+        "max_map_drop": 1.0,
+        "reached": True,
+        "data": "validation_set",
+        "float_mAP": 61.0,
+        "chosen": trials[1],
+        "trials": trials,
+    }
+    summary = changed(made.full_summary(), "fidelity.0.search", search).model_copy(update={"evaluations": []})
+    rows = {row.label: (row.before, row.after, row.difference) for row in quantization_changes(summary)}
+    assert rows["mAP %"] == ("61.00", "60.50", "\N{MINUS SIGN}0.50")
+    page = " ".join(report_html(summary, tmp_path).split())
+    assert "0.50 points of mAP are lost on the validation set, within the limit" in page
