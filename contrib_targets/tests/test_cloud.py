@@ -1,6 +1,7 @@
 """The developer cloud, end to end against a server on this computer: every step, and every fault, with its cause."""
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -17,11 +18,12 @@ from typing import ClassVar
 import pytest
 from reidfw_targets.board_tools import ToolSettings
 from reidfw_targets.cloud import credentials as credentials_module
+from reidfw_targets.cloud import service
 from reidfw_targets.cloud import session as session_module
 from reidfw_targets.cloud.credentials import Credentials, Token, TokenStore, find_credentials
 from reidfw_targets.cloud.hosts import CloudHosts
 from reidfw_targets.cloud.session import CloudSession
-from reidfw_targets.cloud.tool import StEdgeAiCloud
+from reidfw_targets.cloud.tool import StEdgeAiCloud, _remote_name
 from reidfw_targets.facts import BOARDS
 
 from reidfw_core.api import BoardNotFound, ModelFile, ModelFormat, ReidfwError, ServiceError
@@ -212,7 +214,7 @@ def test_progress_of_upload_queue_and_steps(cloud, model, work):
         yield told[-1][3].append
 
     StEdgeAiCloud(ToolSettings(on_cloud=True), None, progress).benchmark(H747, model, work)
-    upload, queue, building, done = told
+    upload, queue, building = told
     assert upload[0].startswith("Uploading my_model_")
     assert upload[1:3] == (200_000, "bytes")
     assert upload[3][-1] == 200_000
@@ -220,7 +222,6 @@ def test_progress_of_upload_queue_and_steps(cloud, model, work):
     assert upload[3] == sorted(upload[3])
     assert queue == ("Developer cloud: in the queue for a board", 0, "s", [0])
     assert building == ("Developer cloud: building the firmware, step 1 of 2", 100, "%", [25, 75])
-    assert done[0] == "Developer cloud: done"
 
 
 @pytest.mark.usefixtures("account")
@@ -304,6 +305,15 @@ def test_the_model_is_uploaded_once_and_deleted_on_demand(cloud, model, work):
     with pytest.raises(ServiceError):
         tool_for(delete_model=True).benchmark(H747, model, work)
     assert len(cloud.files) == 1  # deleted also where the benchmark failed
+
+
+@pytest.mark.usefixtures("account")
+def test_a_model_that_stays_in_the_cloud_is_told(cloud, model, work, caplog):
+    cloud.failures["/api/file/files/models/" + _remote_name(model.path)] = [403]
+    report = tool_for(delete_model=True).benchmark(H747, model, work)
+    assert report.inference_ms == 495.13
+    assert report.details["model_deleted"] is False
+    assert "is still in the developer cloud" in caplog.text
 
 
 def test_the_kept_token_is_enough(cloud):
@@ -504,10 +514,14 @@ def test_an_endless_queue(cloud, model, work):
 
 
 @pytest.mark.usefixtures("account")
-def test_time_counts_from_the_last_change(cloud, model, work):
+def test_time_counts_from_the_last_change(cloud, model, work, monkeypatch):
+    now = itertools.count()  # seconds, one a question
+    monkeypatch.setattr(service, "time", SimpleNamespace(monotonic=lambda: next(now) / 2, sleep=lambda _: None))
     names = ["in_queue", "building", "flashing", "validation"] * 4
     cloud.states = [*({"state": name} for name in names for _ in range(20)), RESULT]
-    assert tool_for(timeout_s=0.5).benchmark(H747, model, work).inference_ms == 495.13
+    assert tool_for(timeout_s=25).benchmark(H747, model, work).inference_ms == 495.13
+    cloud.states = [{"state": "in_queue"}] * 99
+    assert "for 25 s" in failing(work.parent / "other", model, timeout_s=25)
 
 
 @pytest.mark.usefixtures("account")

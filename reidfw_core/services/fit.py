@@ -95,9 +95,9 @@ def installed_targets(catalog: Catalog, bus: HookBus) -> list[tuple[str, Compone
     for entry in catalog.entries("targets"):
         try:
             component = catalog.load("targets", entry.reference)()
+            bus.add(component, entry.name)
         except (ReidfwError, ValidationError):
             continue  # `reidfw list --check` tells what is wrong with it
-        bus.add(component, entry.name)
         targets.append((entry.name, component))
     return targets
 

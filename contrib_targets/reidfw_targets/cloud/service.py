@@ -267,18 +267,21 @@ class DeveloperCloud:
                 if text != shown:
                     shown = text
                     logger.info("Developer cloud: %s", text)
+                    if state == "done":
+                        return dict(answer)
                     bar.close()
                     total, unit = (100, "%") if _is_number(percent) else (0, "s")
                     advance = bar.enter_context(self._progress(f"Developer cloud: {text}", total, unit))
-                if state == "done":
-                    return dict(answer)
                 waited_s = time.monotonic() - changed
                 if waited_s > timeout_s:
                     raise ServiceError(
                         f"{what} was given up: it has been {STATES.get(state, state)} for {timeout_s:g} s",
                         hint="Try again later, or allow more time: benchmarking.tool_options.timeout_s.",
                     )
-                advance(int(percent if unit == "%" and _is_number(percent) else waited_s))
+                if unit == "s":
+                    advance(int(waited_s))
+                elif _is_number(percent):
+                    advance(int(percent))
                 time.sleep(self._poll_s)
 
     def _takes_nested_arguments(self) -> bool:

@@ -80,16 +80,16 @@ class StEdgeAiCloud(BoardTool):
             cloud = DeveloperCloud(session, poll_s=self.poll_s, progress=self.progress)
             version = cloud.version(self.settings.version, board)
             name = _remote_name(model.path)
-            uploaded = cloud.upload(model.path, name)
+            uploaded, deleted = cloud.upload(model.path, name), False
             try:
                 sent = self._converted(cloud, board, name)
                 answer = cloud.benchmark(self._request(board, model, sent, version), self.params.timeout_s)
             finally:
                 if uploaded and self.params.delete_model:
-                    _delete(cloud, name)
+                    deleted = _delete(cloud, name)
         with atomic_path(workdir / RESULT_NAME) as temporary:
             temporary.write_text(json.dumps(answer, indent=1), encoding="utf-8")
-        details = {"uploaded_as": name, "model_deleted": uploaded and self.params.delete_model}
+        details = {"uploaded_as": name, "model_deleted": deleted}
         read = read_linux_result if board.linux else read_result
         return read(answer, version, details)
 
@@ -188,9 +188,11 @@ def _remote_name(path: Path) -> str:
     return f"{stem}_{digest}{path.suffix.lower()}"
 
 
-def _delete(cloud: DeveloperCloud, name: str) -> None:
-    """Deletes the uploaded model; a failure is told, but does not hide the benchmark's own outcome."""
+def _delete(cloud: DeveloperCloud, name: str) -> bool:
+    """Whether the uploaded model could be deleted; a failure is told, but does not hide the benchmark's own outcome."""
     try:
         cloud.delete(name)
     except ServiceError as cause:
         logger.warning("The model %s is still in the developer cloud: %s", name, cause)
+        return False
+    return True

@@ -312,7 +312,7 @@ def test_details_of_a_benchmark_read_as_facts_tables_and_groups(made: ModuleType
     summary = made.full_summary()
     summary.benchmarks[0].details.update(details)
     text = report_html(summary, run_dir)
-    assert "<td>conv&lt;1&gt;</td>" in text
+    assert '<td class="word">conv&lt;1&gt;</td>' in text
     assert "{name:" not in text
 
 
