@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reidfw_targets.portable_c import fixed_point as fp
 from reidfw_targets.portable_c.compiling import random_images
 from reidfw_targets.portable_c.emitter import write_program
-from reidfw_targets.portable_c.host import HostProgram
+from reidfw_targets.portable_c.host import STRICT, HostProgram
 from reidfw_targets.portable_c.network import (
     Convolution,
     Depthwise,
@@ -270,7 +270,7 @@ def chains(draw):
 
 @needs_compiler
 @pytest.mark.slow
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(network=chains())
 def test_plain_kernels_are_exact_for_any_shape(network, tmp_path_factory):
     image = random_images(network, 1)[0]
@@ -278,7 +278,7 @@ def test_plain_kernels_are_exact_for_any_shape(network, tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(network=chains())
 def test_dsp_kernels_are_exact_for_any_shape(network, tmp_path_factory):
     image = random_images(network, 1)[0]
@@ -297,6 +297,7 @@ def test_every_dsp_kernel_is_exact(tmp_path):
     builder.convolve(16, (1, 1), weights=128)
     builder.convolve(8, (1, 1), gain=200.0, relu=False)  # shifts to the left
     builder.convolve(None, (5, 5))
+    builder.convolve(None, (3, 1))
     builder.convolve(24, (1, 1), stride=(1, 2), relu=False, weights=60)
     builder.convolve(7, (3, 2), stride=(3, 3))
     network = builder.network()
@@ -311,6 +312,27 @@ def test_every_dsp_kernel_is_exact(tmp_path):
         "pc_dsp_convolution_wide_row",
         "pc_dsp_depthwise_row",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gcc", "zig"])
+@pytest.mark.parametrize("board", ["NUCLEO-F401RE", "STM32N6570-DK"])
+def test_kernels_compile_without_a_warning(kind, board, tmp_path):
+    from reidfw_targets.emulation import toolchain
+    from reidfw_targets.emulation.cores import core_of
+    from reidfw_targets.facts import BOARDS
+
+    compiler = toolchain._zig() if kind == "zig" else toolchain.find_compiler()
+    if compiler is None or compiler.kind != kind:
+        pytest.skip(f"there is no {kind} for Cortex-M")
+    builder = Builder((9, 9, 4))
+    builder.convolve(8, (3, 3))
+    core = core_of(BOARDS[board])
+    program = generated(builder.network(), core.kernels, tmp_path)
+    for source in program.sources:
+        if source.name.startswith("pc_"):
+            options = [*toolchain.core_options(compiler, core), *STRICT, "-O2", "-c", source, "-o", tmp_path / "x.o"]
+            compiler.compile(options, tmp_path, source.name)
 
 
 def mobilenet_v1(alpha: float) -> Network:

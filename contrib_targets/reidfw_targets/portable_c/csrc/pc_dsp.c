@@ -239,6 +239,7 @@ void pc_dsp_convolution_wide_row(const pc_call *call)
  *     pairs, of the last row channels 0 and 2, channels 1 and 3
  *     of channels 0 and 1, then of 2 and 3: multipliers, shifts to the right less 1, half with zero point
  * and behind it the inputs, widened to the order of the weights. */
+#define LARGEST_SIDE 5u
 #define GROUP_WORDS(side) (16u + (2u * (side) * (side)))
 
 /* Two rows of one column of the window, in r8-r11; r4-r7 are the sums, r1 is in the weights. */
@@ -412,11 +413,11 @@ void pc_dsp_depthwise_row(const pc_call *call)
     const uint32_t *const end = columns + ((uint32_t)p->output_width * p->stride * column);
     const int32_t back = ((int32_t)side - (int32_t)p->stride) * (int32_t)(column * sizeof *columns);
     const uint32_t *packed = (const uint32_t *)p->weights;
-    pixel_row rows[5];
+    pixel_row rows[LARGEST_SIDE];
     uint32_t i;
     int32_t c;
 
-    for (i = 0u; i < side; i++) {
+    for (i = 0u; i < LARGEST_SIDE; i++) {
         rows[i].bytes = padding;
         rows[i].step = 0;
     }
