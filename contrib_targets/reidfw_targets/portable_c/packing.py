@@ -155,7 +155,7 @@ class DspPacking(PlainPacking):
     """For the DSP instructions, four pixels and two filters at a time; see ``csrc/pc_dsp.c``.
 
     What these kernels do not compute exactly (shifts to the left, a bias or sums of more than 24 or 30 bits), or not at
-    all (depthwise windows other than 3x3, channels that are no multiple of four), is left to plain C.
+    all (depthwise windows other than 3x3 and 5x5, channels that are no multiple of four), is left to plain C.
     """
 
     name: ClassVar[str] = "dsp"
@@ -169,7 +169,7 @@ class DspPacking(PlainPacking):
         if numbers is None:
             return super().pack(operator, network)
         if isinstance(operator, Depthwise):
-            if not _is_three_by_three(operator):
+            if not _is_square_of_fours(operator):
                 return super().pack(operator, network)
             kernel, weights = "pc_dsp_depthwise_row", _dsp_depthwise(operator.weights, *numbers)
         else:
@@ -195,14 +195,16 @@ class DspPacking(PlainPacking):
             depth = _rounded(_depth(operator), 8)
             direct = _is_direct(operator, network) and depth == _depth(operator)
             return max(8 * depth + (0 if direct else depth), super().scratch_bytes(operator, network))
-        if isinstance(operator, Depthwise) and _is_three_by_three(operator):
-            columns = (network.tensors[operator.output].shape[1] - 1) * operator.window.stride[1] + 3
-            return 136 + 24 * columns
+        if isinstance(operator, Depthwise) and _is_square_of_fours(operator):
+            side = operator.window.kernel[0]
+            columns = (network.tensors[operator.output].shape[1] - 1) * operator.window.stride[1] + side
+            return 4 * (16 + 2 * side * side) + 8 * side * columns
         return super().scratch_bytes(operator, network)
 
 
-def _is_three_by_three(operator: Depthwise) -> bool:
-    return operator.window.kernel == (3, 3) and operator.weights.shape[2] % 4 == 0
+def _is_square_of_fours(operator: Depthwise) -> bool:
+    """Whether there is a DSP kernel for a depthwise convolution."""
+    return operator.window.kernel in ((3, 3), (5, 5)) and operator.weights.shape[2] % 4 == 0
 
 
 def _largest_sum(rows: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -239,13 +241,15 @@ def _dsp_convolution(weights: np.ndarray, first: np.ndarray, multipliers: np.nda
 
 
 def _dsp_depthwise(weights: np.ndarray, first: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-    """Four channels: their words, their multipliers, then three words of each of three columns.
+    """Four channels: their words, their multipliers, then for each column a word a row.
 
-    These are rows 0 and 1 of channels 0 and 1, of channels 2 and 3, and row 2 of all four.
+    The words of two rows are both of channels 0 and 1, then both of channels 2 and 3; that of the last row is its four
+    channels.
     """
-    groups = weights.shape[2] // 4
-    taps = weights.reshape(3, 3, groups, 4).transpose(2, 1, 0, 3)  # (group, column, row, channel)
-    words = np.concatenate([taps[:, :, :2, :2], taps[:, :, :2, 2:], taps[:, :, 2:, :].reshape(groups, 3, 2, 2)], axis=2)
+    side, groups = len(weights), weights.shape[2] // 4
+    taps = weights.reshape(side, side, groups, 4).transpose(2, 1, 0, 3)  # (group, column, row, channel)
+    pairs = taps[:, :, :-1].reshape(groups, side, side // 2, 2, 2, 2).swapaxes(3, 4)  # (.., pair, half, row, channel)
+    words = np.concatenate([pairs.reshape(groups, side, -1), taps[:, :, -1]], axis=2)
     words = np.ascontiguousarray(words.reshape(groups, -1)).view("<i4")
     heads = first.reshape(groups, 4), multipliers.reshape(groups, 4)
     return np.concatenate([*heads, words], axis=1, dtype=np.int32).reshape(-1)

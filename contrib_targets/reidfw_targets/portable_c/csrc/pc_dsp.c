@@ -12,8 +12,9 @@
  * (bias << 8) + shift to the right - 1, and the multiplier. Where a ReLU follows, negative numbers all become the zero
  * point, so the sign is left out.
  *
- * A depthwise 3x3 convolution widens each column of 4 channels once: rows 0 and 1 as pairs for smlad, row 2 for smlabb
- * and smlatt; then it has no borders and no padding: 36 products take 48 instructions with all loads.
+ * A depthwise convolution of 3x3 or 5x5 widens each column of 4 channels once: two rows as pairs for smlad, the last one
+ * for smlabb and smlatt; then there are no borders and no padding, and 36 products of 3x3 take 36 instructions, loads
+ * included.
  *
  * The inner loops are functions of assembly, as they need all 14 registers: no compiler keeps them so.
  */
@@ -232,29 +233,34 @@ void pc_dsp_convolution_wide_row(const pc_call *call)
     convolve(call, pc_dsp_tile_wide);
 }
 
-/* What a depthwise convolution of 4 channels needs, in the order in which it is read. A pair is a word of rows 0, 1. */
-typedef struct {
-    int32_t bias[4];
-    uint32_t weights[3][6]; /* of each column: four pairs; row 2 of channels 0, 2 and of channels 1, 3 */
-    int32_t numbers[2][6];  /* of two channels: multipliers, shifts to the right less 1, half with zero point */
-} depthwise_group;
+/* What a depthwise convolution of 4 channels needs lies in working memory in the order in which it is read:
+ *     4 biases
+ *     of each column, the weights as 16 bits: of rows 0 and 1 four pairs, of rows 2 and 3 (where there are five) four
+ *     pairs, of the last row channels 0 and 2, channels 1 and 3
+ *     of channels 0 and 1, then of 2 and 3: multipliers, shifts to the right less 1, half with zero point
+ * and behind it the inputs, widened to the order of the weights. */
+#define LARGEST_SIDE 5u
+#define GROUP_WORDS(side) (16u + (2u * (side) * (side)))
 
-#define COLUMN 6u /* words of a widened column, in the order of its weights */
+/* Two rows of one column of the window, in r8-r11; r4-r7 are the sums, r1 is in the weights. */
+#define TWO_ROWS                \
+    "ldrd r2, r3, [r1], #8\n"   \
+    "smlad r4, r8, r2, r4\n"    \
+    "smlad r5, r9, r3, r5\n"    \
+    "ldrd r2, r3, [r1], #8\n"   \
+    "smlad r6, r10, r2, r6\n"   \
+    "smlad r7, r11, r3, r7\n"
 
-/* One column of the window: r8-r11, r12 and lr are the inputs, r4-r7 the sums. r0: columns, r1: depthwise_group. */
-#define ONE_COLUMN(first, second, third) \
-    "ldm r0!, {r8-r12, lr}\n"            \
-    "ldrd r2, r3, [r1, #" first "]\n"    \
-    "smlad r4, r8, r2, r4\n"             \
-    "smlad r5, r9, r3, r5\n"             \
-    "ldrd r2, r3, [r1, #" second "]\n"   \
-    "smlad r6, r10, r2, r6\n"            \
-    "smlad r7, r11, r3, r7\n"            \
-    "ldrd r2, r3, [r1, #" third "]\n"    \
-    "smlabb r4, r12, r2, r4\n"           \
-    "smlabb r5, lr, r3, r5\n"            \
-    "smlatt r6, r12, r2, r6\n"           \
+/* One column, r0 is in the inputs. The last row is in r12 and lr. */
+#define COLUMN_OF_3              \
+    "ldm r0!, {r8-r12, lr}\n" TWO_ROWS \
+    "ldrd r2, r3, [r1], #8\n"   \
+    "smlabb r4, r12, r2, r4\n"  \
+    "smlabb r5, lr, r3, r5\n"   \
+    "smlatt r6, r12, r2, r6\n"  \
     "smlatt r7, lr, r3, r7\n"
+
+#define COLUMN_OF_5 "ldm r0!, {r8-r11}\n" TWO_ROWS COLUMN_OF_3
 
 #define ONE_RESULT(sum, multiplier, right, rest)   \
     "lsl " sum ", " sum ", #1\n"                   \
@@ -266,76 +272,103 @@ typedef struct {
 
 /* Four channels of a row.
  * columns: widened; `back` bytes from behind one window to the next one; `end`: where the next window would begin
+ * group: GROUP_WORDS, of `bytes` bytes
  * output: of the first pixel; `step` bytes to the next pixel's */
-ASSEMBLY void pc_dsp_depthwise_four(const uint32_t *columns HERE, const depthwise_group *group HERE, int32_t back HERE,
-                                    const uint32_t *end HERE, int8_t *output HERE, uint32_t step HERE);
-ASSEMBLY void pc_dsp_depthwise_four(const uint32_t *columns HERE, const depthwise_group *group HERE, int32_t back HERE,
-                                    const uint32_t *end HERE, int8_t *output HERE, uint32_t step HERE)
-{
-    __asm__ volatile("push {r2-r11, lr}\n" /* 0: back, 4: end, 44: output, 48: step */
-                     "1:\n"
-                     "ldm r1, {r4-r7}\n"
-                     ONE_COLUMN("16", "24", "32") ONE_COLUMN("40", "48", "56") ONE_COLUMN("64", "72", "80")
-                     "add lr, r1, #88\n"
-                     "ldm lr!, {r2, r3, r8-r11}\n"
-                     ONE_RESULT("r4", "r2", "r8", "r10") ONE_RESULT("r5", "r3", "r9", "r11")
-                     "ldm lr, {r2, r3, r8-r11}\n"
-                     ONE_RESULT("r6", "r2", "r8", "r10") ONE_RESULT("r7", "r3", "r9", "r11")
-                     "bfi r4, r5, #8, #8\n"
-                     "bfi r6, r7, #8, #8\n"
-                     "pkhbt r4, r4, r6, lsl #16\n"
-                     "ldr r5, [sp, #44]\n"
-                     "ldr r6, [sp, #48]\n"
-                     "ldrd r2, r3, [sp]\n"
-                     "str r4, [r5]\n"
-                     "add r5, r5, r6\n"
-                     "sub r0, r0, r2\n"
-                     "str r5, [sp, #44]\n"
-                     "cmp r0, r3\n"
-                     "bne 1b\n"
-                     "add sp, sp, #8\n"
-                     "pop {r4-r11, pc}\n");
-}
+#define FOUR_CHANNELS(name, window, bytes)                                                                          \
+    ASSEMBLY void name(const uint32_t *columns HERE, const uint32_t *group HERE, int32_t back HERE,                 \
+                       const uint32_t *end HERE, int8_t *output HERE, uint32_t step HERE);                          \
+    ASSEMBLY void name(const uint32_t *columns HERE, const uint32_t *group HERE, int32_t back HERE,                 \
+                       const uint32_t *end HERE, int8_t *output HERE, uint32_t step HERE)                           \
+    {                                                                                                               \
+        __asm__ volatile("push {r2-r11, lr}\n" /* 0: back, 4: end, 44: output, 48: step */                          \
+                         "1:\n"                                                                                     \
+                         "ldm r1!, {r4-r7}\n" window                                                                \
+                         "ldm r1!, {r2, r3, r8-r11}\n" ONE_RESULT("r4", "r2", "r8", "r10")                          \
+                         ONE_RESULT("r5", "r3", "r9", "r11")                                                        \
+                         "ldm r1!, {r2, r3, r8-r11}\n" ONE_RESULT("r6", "r2", "r8", "r10")                          \
+                         ONE_RESULT("r7", "r3", "r9", "r11")                                                        \
+                         "bfi r4, r5, #8, #8\n"                                                                     \
+                         "bfi r6, r7, #8, #8\n"                                                                     \
+                         "pkhbt r4, r4, r6, lsl #16\n"                                                              \
+                         "ldr r5, [sp, #44]\n"                                                                      \
+                         "ldr r6, [sp, #48]\n"                                                                      \
+                         "ldrd r2, r3, [sp]\n"                                                                      \
+                         "str r4, [r5]\n"                                                                           \
+                         "add r5, r5, r6\n"                                                                         \
+                         "sub r1, r1, #" bytes "\n"                                                                 \
+                         "sub r0, r0, r2\n"                                                                         \
+                         "str r5, [sp, #44]\n"                                                                      \
+                         "cmp r0, r3\n"                                                                             \
+                         "bne 1b\n"                                                                                 \
+                         "add sp, sp, #8\n"                                                                         \
+                         "pop {r4-r11, pc}\n");                                                                     \
+    }
 
-/* From packed constants, see DspPacking, to a group. */
-static const uint32_t *unpack(const uint32_t *packed, depthwise_group *group, int32_t zero)
+FOUR_CHANNELS(pc_dsp_depthwise_3, COLUMN_OF_3 COLUMN_OF_3 COLUMN_OF_3, "136")
+FOUR_CHANNELS(pc_dsp_depthwise_5, COLUMN_OF_5 COLUMN_OF_5 COLUMN_OF_5 COLUMN_OF_5 COLUMN_OF_5, "264")
+
+/* From packed constants, see DspPacking, to a group; `words` of weights. Returns what lies behind the constants. */
+static const uint32_t *unpack(const uint32_t *packed, uint32_t *group, uint32_t words, int32_t zero)
 {
+    int32_t *const bias = (int32_t *)group;
+    int32_t *numbers = (int32_t *)(group + 4u + (2u * words));
+    uint32_t *weights = group + 4;
     uint32_t i;
     for (i = 0u; i < 4u; i++) {
-        int32_t *numbers = group->numbers[i / 2u] + (i % 2u);
         int32_t right = (int32_t)(packed[i] & 0xFFu);
-        group->bias[i] = (int32_t)packed[i] >> 8;
+        bias[i] = (int32_t)packed[i] >> 8;
         numbers[0] = (int32_t)packed[4u + i];
         numbers[2] = right;
         numbers[4] = zero * ((int32_t)1 << right);
+        numbers += (i == 1u) ? 5 : 1;
     }
     packed += 8;
-    for (i = 0u; i < 3u; i++) {
-        uint32_t *weights = group->weights[i];
-        uint32_t k;
-        for (k = 0u; k < 3u; k++) {
-            weights[2u * k] = even_bytes(packed[k]);
-            weights[(2u * k) + 1u] = odd_bytes(packed[k]);
-        }
-        packed += 3;
+    for (i = 0u; i < words; i++) {
+        weights[0] = even_bytes(packed[i]);
+        weights[1] = odd_bytes(packed[i]);
+        weights += 2;
     }
-    return packed;
+    return packed + words;
 }
 
-/* Widens 4 channels of `count` columns of three rows; `steps` bytes to a row's next column. */
-static uint32_t *widen(const int8_t *const *rows, const int32_t *steps, int32_t count, uint32_t *to)
+/* A row of an image, or of padding. */
+typedef struct {
+    const int8_t *bytes;
+    int32_t step; /* bytes to the next pixel */
+} pixel_row;
+
+/* Widens 4 channels of `count` columns of two rows; `step` words from one widened column to the next. */
+static void widen_two(const pixel_row *rows, int32_t count, uint32_t step, uint32_t *to)
 {
-    const int8_t *zero = rows[0];
-    const int8_t *one = rows[1];
-    const int8_t *two = rows[2];
-    const int32_t step0 = steps[0];
-    const int32_t step1 = steps[1];
-    const int32_t step2 = steps[2];
+    pixel_row one = rows[0];
+    pixel_row two = rows[1];
     int32_t left;
     for (left = count; left > 0; left--) {
-        uint32_t a = pc_load_word(zero);
-        uint32_t b = pc_load_word(one);
-        uint32_t c = pc_load_word(two);
+        uint32_t a = pc_load_word(one.bytes);
+        uint32_t b = pc_load_word(two.bytes);
+        uint32_t low = lower_halves(a, b);
+        uint32_t high = upper_halves(a, b);
+        to[0] = even_bytes(low);
+        to[1] = odd_bytes(low);
+        to[2] = even_bytes(high);
+        to[3] = odd_bytes(high);
+        to += step;
+        one.bytes += one.step;
+        two.bytes += two.step;
+    }
+}
+
+/* The same for three rows, the last ones of a window. */
+static void widen_three(const pixel_row *rows, int32_t count, uint32_t step, uint32_t *to)
+{
+    pixel_row one = rows[0];
+    pixel_row two = rows[1];
+    pixel_row three = rows[2];
+    int32_t left;
+    for (left = count; left > 0; left--) {
+        uint32_t a = pc_load_word(one.bytes);
+        uint32_t b = pc_load_word(two.bytes);
+        uint32_t c = pc_load_word(three.bytes);
         uint32_t low = lower_halves(a, b);
         uint32_t high = upper_halves(a, b);
         to[0] = even_bytes(low);
@@ -344,48 +377,68 @@ static uint32_t *widen(const int8_t *const *rows, const int32_t *steps, int32_t 
         to[3] = odd_bytes(high);
         to[4] = even_bytes(c);
         to[5] = odd_bytes(c);
-        to += COLUMN;
-        zero += step0;
-        one += step1;
-        two += step2;
+        to += step;
+        one.bytes += one.step;
+        two.bytes += two.step;
+        three.bytes += three.step;
     }
-    return to;
+}
+
+static void widen(const pixel_row *rows, uint32_t side, int32_t count, uint32_t *to)
+{
+    if (side == 5u) {
+        widen_two(rows, count, 2u * side, to);
+        widen_three(rows + 2, count, 2u * side, to + 4);
+    } else {
+        widen_three(rows, count, 2u * side, to);
+    }
 }
 
 void pc_dsp_depthwise_row(const pc_call *call)
 {
     const pc_convolution *p = (const pc_convolution *)call->parameters;
+    const uint32_t side = p->kernel_width; /* 3 or 5 */
+    const uint32_t column = 2u * side;     /* words */
     const int32_t channels = p->input_channels;
     const int32_t zero = (2 * p->output_zero_point) + 1;
     const int8_t value = (int8_t)p->input_zero_point;
     const int8_t padding[4] = {value, value, value, value};
-    const int32_t nothing[3] = {0, 0, 0};
-    const int8_t *const empty[3] = {padding, padding, padding};
-    const int32_t count = (((int32_t)p->output_width - 1) * p->stride) + 3;
+    const int32_t count = (((int32_t)p->output_width - 1) * p->stride) + (int32_t)side;
     const int32_t before = (p->pad_left < count) ? p->pad_left : count;
     const int32_t behind = ((count - before) > (int32_t)p->input_width) ? (count - before - p->input_width) : 0;
-    depthwise_group *const group = (depthwise_group *)call->scratch;
-    uint32_t *const columns = (uint32_t *)(group + 1);
-    const uint32_t *const end = columns + (p->output_width * p->stride * COLUMN);
-    const int32_t back = (3 - (int32_t)p->stride) * (int32_t)(COLUMN * sizeof *columns);
+    const int32_t there = count - before - behind;
+    uint32_t *const group = (uint32_t *)call->scratch;
+    uint32_t *const columns = group + GROUP_WORDS(side);
+    uint32_t *const inside = columns + ((uint32_t)before * column);
+    const uint32_t *const end = columns + ((uint32_t)p->output_width * p->stride * column);
+    const int32_t back = ((int32_t)side - (int32_t)p->stride) * (int32_t)(column * sizeof *columns);
     const uint32_t *packed = (const uint32_t *)p->weights;
-    const int8_t *rows[3];
-    int32_t steps[3];
+    pixel_row rows[LARGEST_SIDE];
+    uint32_t i;
     int32_t c;
-    int32_t i;
-    uint32_t *inside = widen(empty, nothing, before, columns);
 
-    (void)widen(empty, nothing, behind, inside + ((count - before - behind) * (int32_t)COLUMN));
-    for (i = 0; i < 3; i++) {
-        steps[i] = (call->rows[i] != NULL) ? channels : 0;
-        rows[i] = (call->rows[i] != NULL) ? call->rows[i] : padding;
+    for (i = 0u; i < LARGEST_SIDE; i++) {
+        rows[i].bytes = padding;
+        rows[i].step = 0;
+    }
+    widen(rows, side, before, columns);
+    widen(rows, side, behind, inside + ((uint32_t)there * column));
+    for (i = 0u; i < side; i++) {
+        if (call->rows[i] != NULL) {
+            rows[i].bytes = call->rows[i];
+            rows[i].step = channels;
+        }
     }
     for (c = 0; c < channels; c += 4) {
-        packed = unpack(packed, group, zero);
-        (void)widen(rows, steps, count - before - behind, inside);
-        pc_dsp_depthwise_four(columns, group, back, end, call->output + c, (uint32_t)channels);
-        for (i = 0; i < 3; i++) {
-            rows[i] += (steps[i] != 0) ? 4 : 0;
+        packed = unpack(packed, group, side * side, zero);
+        widen(rows, side, there, inside);
+        if (side == 5u) {
+            pc_dsp_depthwise_5(columns, group, back, end, call->output + c, (uint32_t)channels);
+        } else {
+            pc_dsp_depthwise_3(columns, group, back, end, call->output + c, (uint32_t)channels);
+        }
+        for (i = 0u; i < side; i++) {
+            rows[i].bytes += (rows[i].step != 0) ? 4 : 0;
         }
     }
     pc_limit_row(call->output, p->output_width * (uint32_t)channels, p->low, p->high);
