@@ -356,15 +356,12 @@ def _segments(options: Sequence[Sequence[_Option]], *, diagonal_weight: float) -
     for ending_here in options:
         peak, number, _, option = min(
             (
-                (
-                    max(best[option.first][0], option.live_bytes - diagonal_weight * option.saving),
-                    best[option.first][1] + 1,
-                    option.first,
-                    option,
-                )
-                for option in ending_here
-            ),
-            key=lambda candidate: candidate[:3],
+                max(best[option.first][0], option.live_bytes - diagonal_weight * option.saving),
+                best[option.first][1] + 1,
+                option.first,  # no two are alike, so options are never compared
+                option,
+            )
+            for option in ending_here
         )
         best.append((peak, number))
         chosen.append(option)
