@@ -10,7 +10,7 @@ from reidfw_targets.portable_c import fixed_point as fp
 from reidfw_targets.portable_c.compiling import check_on_host, compile_to
 from reidfw_targets.portable_c.latency import calibrated_ratios, latency
 
-from reidfw_core.api import DataError, DoesNotFit, ReidfwError
+from reidfw_core.api import DataError, DoesNotFit
 
 needs_compiler = pytest.mark.skipif(
     not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="no C compiler on this computer"
@@ -63,6 +63,7 @@ BODIES = {
     "padding": lambda x, layers: layers.DepthwiseConv2D(3, strides=2)(layers.ZeroPadding2D(((0, 1), (1, 0)))(x)),
     "joined": lambda x, layers: layers.Concatenate()([layers.Conv2D(4, 1)(x), layers.Conv2D(6, 3, padding="same")(x)]),
     "hard swish": lambda x, layers: layers.Activation("hard_swish")(x),
+    "dilated": lambda x, layers: layers.Conv2D(6, 3, dilation_rate=2, padding="same")(x),
     "tanh": lambda x, layers: layers.Activation("tanh")(x),
 }
 
@@ -138,38 +139,11 @@ def test_memory_of_the_plan(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_damaged_files_are_refused_or_read(model, tmp_path):
-    content = bytearray(model.read_bytes())
-    generator = np.random.default_rng(3)
-    refused = 0
-    for _ in range(60):
-        broken = bytearray(content)
-        for place in generator.integers(0, len(broken), 6):
-            broken[place] = generator.integers(0, 256)
-        path = tmp_path / "broken.tflite"
-        path.write_bytes(broken)
-        try:
-            compile_to(path, tmp_path / "out")
-        except ReidfwError:
-            refused += 1
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError):
+def test_half_a_file_is_refused(model, tmp_path):
+    path = tmp_path / "half.tflite"
+    path.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
+    with pytest.raises(DataError, match="damaged"):
         compile_to(path, tmp_path / "out")
-
-
-@pytest.mark.slow
-def test_what_is_not_supported_is_refused_by_name(tmp_path):
-    import keras
-    from keras import layers
-
-    image = keras.Input(SHAPE)
-    for made, words in (
-        (layers.Conv2D(4, 3, dilation_rate=2, padding="same")(image), "dilat|SPACE_TO_BATCH"),
-        (layers.DepthwiseConv2D(3, depth_multiplier=2)(image), "depth multiplier"),
-    ):
-        network = keras.Model(image, layers.GlobalAveragePooling2D()(made))
-        with pytest.raises(DataError, match=words):
-            compile_to(converted(network, tmp_path, "refused"), tmp_path / "out")
 
 
 def test_other_files_are_refused(tmp_path):

@@ -40,7 +40,6 @@ RUNTIME_SOURCES = (
     "pc_kernels.c",
     "pc_kernels.h",
     "pc_dense.c",
-    "pc_extrema.c",
     "pc_softmax.c",
 )
 """Files that every program needs beside ``model.c`` and the kernels of its packing."""

@@ -36,6 +36,8 @@ ScratchBytes = Callable[[Operator, Network], int]
 _LONGEST_SEGMENT = 64
 _PACKING_TRIES = 24
 _ALIGNMENT = 4
+_DIAGONAL_WEIGHTS = tuple(eighths / 8 for eighths in range(8, -1, -1))
+"""How much of the diagonal overlap the choice of cuts counts on; only packing tells what there is of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +97,9 @@ def plan_memory(network: Network, input_mode: InputMode, scratch_bytes: ScratchB
     if input_mode == "rows":
         network = _with_image_rows(network)
     graph = _Graph(network, scratch_bytes)
-    best: Plan | None = None
     options = _options(graph)
-    for allowance in (1.0, 0.0):
-        segments = _segments(options, diagonal_weight=allowance)
-        candidate = _placed(graph, segments, input_mode)
-        if best is None or candidate.arena_bytes < best.arena_bytes:
-            best = candidate
-    assert best is not None
-    return best
+    cuts = dict.fromkeys(tuple(_segments(options, diagonal_weight=weight)) for weight in _DIAGONAL_WEIGHTS)
+    return min((_placed(graph, segments, input_mode) for segments in cuts), key=lambda plan: plan.arena_bytes)
 
 
 def _with_image_rows(network: Network) -> Network:
@@ -360,15 +356,12 @@ def _segments(options: Sequence[Sequence[_Option]], *, diagonal_weight: float) -
     for ending_here in options:
         peak, number, _, option = min(
             (
-                (
-                    max(best[option.first][0], option.live_bytes - diagonal_weight * option.saving),
-                    best[option.first][1] + 1,
-                    option.first,
-                    option,
-                )
-                for option in ending_here
-            ),
-            key=lambda candidate: candidate[:3],
+                max(best[option.first][0], option.live_bytes - diagonal_weight * option.saving),
+                best[option.first][1] + 1,
+                option.first,  # no two are alike, so options are never compared
+                option,
+            )
+            for option in ending_here
         )
         best.append((peak, number))
         chosen.append(option)
