@@ -157,6 +157,11 @@ def test_boards_without_a_microcontroller_are_refused():
         PortableC().find(BOARDS["STM32MP257F-EV1"])
 
 
+def test_a_calibration_file_is_read_before_anything_is_done(tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv cannot be read as a calibration file"):
+        PortableC(params=PortableC.Params(calibration=tmp_path / "none.csv")).find(F401)
+
+
 def test_a_weight_that_changed_on_its_way_to_the_core_is_noticed(int8_file, tmp_path, monkeypatch):
     def build_with_another_weight(board, sources, workdir, **options):
         if options.get("trace"):

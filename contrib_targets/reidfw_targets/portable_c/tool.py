@@ -25,7 +25,7 @@ from reidfw_targets.emulation.memory import STACK_BYTES
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.portable_c.compiling import Compiled, check_on_host, check_traced, compile_to, random_images
-from reidfw_targets.portable_c.latency import latency
+from reidfw_targets.portable_c.latency import calibrated_ratios, latency
 from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
 from reidfw_targets.published import figures_for
 
@@ -62,8 +62,14 @@ class PortableC(BoardTool):
         calibration: Path | None = Field(None, description="cycles.csv with the columns board, instructions, cycles")
 
     def find(self, board: BoardFacts) -> str:
-        """Tells compiler and core; a missing compiler is no error, as memory can still be planned."""
+        """Tells compiler and core; a missing compiler is no error, as memory can still be planned.
+
+        Raises:
+            DataError: the board has no microcontroller, or the calibration file is unusable.
+        """
         core = core_of(board)
+        if self.params.calibration is not None:
+            calibrated_ratios(self.params.calibration, board.name)
         try:
             return f"portable C on {core.name}, compiled by {find_compiler().label}"
         except ToolNotFound as missing:
