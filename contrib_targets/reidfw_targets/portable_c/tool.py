@@ -24,7 +24,14 @@ from reidfw_targets.emulation.cores import Machine, core_of
 from reidfw_targets.emulation.memory import STACK_BYTES
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
-from reidfw_targets.portable_c.compiling import Compiled, check_on_host, check_traced, compile_to, random_images
+from reidfw_targets.portable_c.compiling import (
+    Compiled,
+    check_on_host,
+    check_traced,
+    compile_to,
+    random_images,
+    reference_embedding,
+)
 from reidfw_targets.portable_c.latency import calibrated_ratios, latency
 from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
 from reidfw_targets.published import figures_for
@@ -126,6 +133,13 @@ class PortableC(BoardTool):
         images = random_images(compiled.network, 1)
         logger.info("Running one image on the emulated %s", core.name)
         run = run_firmware(firmware, images)
+        expected = reference_embedding(compiled, images[0])
+        if expected is not None and not np.array_equal(run.embeddings[0].view(expected.dtype), expected):
+            raise ToolFailed(
+                f"{run.label} computes another embedding than LiteRT's reference kernels",
+                argv=["portable_c"],
+                code=None,
+            )
         traced, check = None, None
         if self.params.verify:
             logger.info("Comparing every tensor on the emulated %s", core.name)
