@@ -157,6 +157,21 @@ def test_boards_without_a_microcontroller_are_refused():
         PortableC().find(BOARDS["STM32MP257F-EV1"])
 
 
+def test_a_calibration_file_is_read_before_anything_is_done(tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv cannot be read as a calibration file"):
+        PortableC(params=PortableC.Params(calibration=tmp_path / "none.csv")).find(F401)
+
+
+def test_another_embedding_is_an_error_without_any_trace(int8_file, tmp_path, monkeypatch):
+    def run_with_another_output(firmware, images, **options):
+        run = run_firmware(firmware, images, **options)
+        return dataclasses.replace(run, embeddings=run.embeddings ^ 1)
+
+    monkeypatch.setattr(tool_module, "run_firmware", run_with_another_output)
+    with pytest.raises(ToolFailed, match="computes another embedding than LiteRT's reference kernels"):
+        benchmark(int8_file, tmp_path, verify=0)
+
+
 def test_a_weight_that_changed_on_its_way_to_the_core_is_noticed(int8_file, tmp_path, monkeypatch):
     def build_with_another_weight(board, sources, workdir, **options):
         if options.get("trace"):

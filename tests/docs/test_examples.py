@@ -26,7 +26,7 @@ def catalog() -> Catalog:
 
 
 def test_there_is_one_for_each_mode_and_a_full_one() -> None:
-    variants = {"evaluation_n6", "deployment_nucleo", "deployment_h7"}
+    variants = {"benchmarking_offline", "evaluation_n6", "deployment_nucleo", "deployment_h7"}
     assert {path.stem for path in FILES} == {*OPERATION_MODES, *variants, "user_config"}
 
 

@@ -92,9 +92,9 @@ class HostProgram:
     def tensors(self) -> dict[int, np.ndarray]:
         """All tensors of the last run by their number in the model file, int8 in their stored order (rows, bytes).
 
-        Rows at the end that nothing reads are left out: the program need not make them.
+        Rows that nothing reads (:attr:`Network.rows_read`) may not have been made.
         """
-        return self.network.made_rows(self._places)
+        return self._places
 
     def _trace(self) -> None:
         self._library.host_trace_to.argtypes = [ctypes.c_int, ctypes.c_void_p]

@@ -7,7 +7,6 @@ output rows (a mean over the image) makes its only row with its last step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -330,17 +329,21 @@ class Network:
                 needed[read.tensor] = max(needed[read.tensor], end)
         return tuple(needed)
 
-    def made_rows(self, tensors: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Of each of the file's tensors the rows that a program makes in any case; those behind them nobody reads.
+    @property
+    def rows_read(self) -> dict[int, np.ndarray]:
+        """Which rows of each of the file's tensors anything reads: bool (rows,) by number in the file.
 
-        Args:
-            tensors: (rows, bytes of a row) by number in the model file.
+        A 1x1 convolution of stride 2, for one, never reads the last of an even number of rows, so nobody makes it.
         """
-        rows: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for tensor in self.tensors:
+            if tensor.file_index is not None:
+                ends[tensor.file_index] = max(ends.get(tensor.file_index, 0), tensor.file_row + tensor.height)
+        found = {index: np.zeros(end, bool) for index, end in ends.items()}
         for tensor, needed in zip(self.tensors, self.rows_needed, strict=True):
             if tensor.file_index is not None:
-                rows[tensor.file_index] = max(rows.get(tensor.file_index, 0), tensor.file_row + needed)
-        return {index: values[: rows[index]] for index, values in tensors.items()}
+                found[tensor.file_index][tensor.file_row : tensor.file_row + needed] = True
+        return found
 
     @property
     def macs(self) -> int:

@@ -23,8 +23,14 @@ from reidfw_targets.emulation import Firmware, FirmwareRun, build_firmware, run_
 from reidfw_targets.emulation.cores import Machine, core_of
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
-from reidfw_targets.portable_c.compiling import Compiled, check_on_host, check_traced, random_images
-from reidfw_targets.portable_c.latency import latency
+from reidfw_targets.portable_c.compiling import (
+    Compiled,
+    check_on_host,
+    check_traced,
+    random_images,
+    reference_embedding,
+)
+from reidfw_targets.portable_c.latency import calibrated_ratios, latency
 from reidfw_targets.portable_c.placement import compile_for_board
 from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
 from reidfw_targets.published import figures_for
@@ -60,8 +66,14 @@ class PortableC(BoardTool):
         calibration: Path | None = Field(None, description="cycles.csv with the columns board, instructions, cycles")
 
     def find(self, board: BoardFacts) -> str:
-        """Tells compiler and core; a missing compiler is no error, as memory can still be planned."""
+        """Tells compiler and core; a missing compiler is no error, as memory can still be planned.
+
+        Raises:
+            DataError: the board has no microcontroller, or the calibration file is unusable.
+        """
         core = core_of(board)
+        if self.params.calibration is not None:
+            calibrated_ratios(self.params.calibration, board.name)
         try:
             return f"portable C on {core.name}, compiled by {find_compiler().label}"
         except ToolNotFound as missing:
@@ -116,6 +128,13 @@ class PortableC(BoardTool):
         images = random_images(compiled.network, 1)
         logger.info("Running one image on the emulated %s", core.name)
         run = run_firmware(firmware, images)
+        expected = reference_embedding(compiled, images[0])
+        if expected is not None and not np.array_equal(run.embeddings[0].view(expected.dtype), expected):
+            raise ToolFailed(
+                f"{run.label} computes another embedding than LiteRT's reference kernels",
+                argv=["portable_c"],
+                code=None,
+            )
         traced, check = None, None
         if self.params.verify:
             logger.info("Comparing every tensor on the emulated %s", core.name)

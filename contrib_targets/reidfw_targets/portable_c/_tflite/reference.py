@@ -73,29 +73,38 @@ class Reference:
         found: np.ndarray = self._interpreter.get_tensor(self._output["index"]).reshape(-1)
         return found
 
-    def differences(self, tensors: Mapping[int, np.ndarray]) -> list[TensorDifference]:
+    def tensor(self, index: int) -> np.ndarray:
+        """A tensor of the last run by its number in the file, flat."""
+        found: np.ndarray = self._interpreter.get_tensor(index).reshape(-1)
+        return found
+
+    def differences(
+        self, tensors: Mapping[int, np.ndarray], compared: Mapping[int, np.ndarray]
+    ) -> list[TensorDifference]:
         """Compares tensors of a traced program with those of the last run.
 
         Args:
-            tensors: int8 (rows, bytes of a row) by number in the file; they may lack the last rows.
+            tensors: int8 (rows, bytes of a row) by number in the file; rows that were not made at the end are zeros.
+            compared: bool (rows,) by number in the file: which rows are compared.
 
         Returns:
             Those that differ, in the order of the file.
         """
         found = []
         for index, values in sorted(tensors.items()):
-            flat = values.reshape(-1)
-            expected = self._interpreter.get_tensor(index).reshape(-1)[: flat.size]
-            if expected.dtype == np.uint8:
-                flat = flat.view(np.uint8)
-            distance = np.abs(expected.astype(np.int16) - flat.astype(np.int16))
+            rows = compared[index]
+            expected = self._interpreter.get_tensor(index).reshape(len(rows), -1)[rows]
+            made = np.zeros((len(rows), values.shape[1]), np.int8)
+            made[: len(values)] = values
+            given = made[rows].view(np.uint8) if expected.dtype == np.uint8 else made[rows]
+            distance = np.abs(expected.astype(np.int16) - given.astype(np.int16))
             if distance.any():
                 found.append(
                     TensorDifference(
                         name=self._names[index],
                         elements=int(np.count_nonzero(distance)),
                         largest=int(distance.max()),
-                        total=flat.size,
+                        total=given.size,
                     )
                 )
         return found
