@@ -264,7 +264,7 @@ def test_bias_correction_keeps_the_mean(
 
 
 def test_layers_without_bias_and_with_a_shared_one_are_corrected(images, tmp_path):
-    """Each gets a bias of its own; an ONNX file of another tool, channels first and a free batch size."""
+    """Each gets a bias of its own; an ONNX file of another tool, with layers that bear no name."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(1)
@@ -277,9 +277,9 @@ def test_layers_without_bias_and_with_a_shared_one_are_corrected(images, tmp_pat
     nodes = [
         helper.make_node("Conv", ["image", "w1", "shared"], ["a"], "first", strides=[2, 2]),
         helper.make_node("Relu", ["a"], ["b"], "relu"),
-        helper.make_node("Conv", ["b", "w2"], ["c"], "without"),
+        helper.make_node("Conv", ["b", "w2"], ["c"]),
         helper.make_node("Relu", ["c"], ["d"], "relu2"),
-        helper.make_node("Conv", ["d", "w3", "shared"], ["e"], "third"),
+        helper.make_node("Conv", ["d", "w3", "shared"], ["e"]),
         helper.make_node("GlobalAveragePool", ["e"], ["f"], "pool"),
         helper.make_node("Flatten", ["f"], ["embedding"], "flat"),
     ]

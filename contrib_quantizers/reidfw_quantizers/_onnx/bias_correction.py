@@ -37,12 +37,13 @@ class _Bias:
 
 
 def give_biases(model: onnx.ModelProto) -> None:
-    """Adds zeros as bias to each convolution without one, and an own copy to layers that share theirs."""
+    """Adds zeros as bias to each layer without one, an own copy to layers that share theirs, and missing names."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     used: set[str] = set()
     for number, node in enumerate(model.graph.node):
         if node.op_type not in _WEIGHTED or node.input[1] not in weights:
             continue
+        node.name = node.name or f"{node.op_type}_{number}"
         given = node.input[2] if len(node.input) > 2 else ""
         if given and (given not in used or given not in weights):
             used.add(given)
