@@ -16,6 +16,8 @@ from .test_onnx_qdq import run as run_onnx
 from .test_tflite import open_file
 from .test_tflite import run as run_tflite
 
+pytestmark = pytest.mark.slow
+
 QUANTIZERS = {"tflite": (TfliteConverter, run_tflite), "onnx": (OnnxQuantizer, run_onnx)}
 
 
