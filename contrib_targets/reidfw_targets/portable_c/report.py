@@ -83,7 +83,7 @@ def report_of(found: Findings) -> BenchmarkReport:
 
 
 def quantities(found: Findings) -> tuple[BoardQuantity, ...]:
-    """The table's rows: a value lies in one of the columns only."""
+    """The table's rows, each number in the column of its origin."""
     plan, generated = found.compiled.plan, found.compiled.generated
     firmware, on_core = found.firmware, found.on_core
     published = found.published[0] if found.published else None
@@ -98,10 +98,11 @@ def quantities(found: Findings) -> tuple[BoardQuantity, ...]:
         return BoardQuantity(name=name, unit="KiB", measured=kib, published=published_kib)
 
     theirs = None if published is None else round(published.ram_kib + published.external_ram_kib, 2)
-    rows = [built("RAM arena, image included" if resident else "RAM arena, image row by row", plan.arena_bytes / 1024)]
-    if theirs is not None:
-        whole = BoardQuantity(name="RAM arena, image included", unit="KiB", published=theirs)
-        rows = [built(whole.name, plan.arena_bytes / 1024, theirs)] if resident else [*rows, whole]
+    whole = "RAM arena, image included"
+    name, beside = (whole, theirs) if resident else ("RAM arena, image row by row", None)
+    rows = [built(name, plan.arena_bytes / 1024, beside)]
+    if theirs is not None and not resident:  # theirs holds the image, ours does not: no row for both
+        rows.append(BoardQuantity(name=whole, unit="KiB", published=theirs))
     if on_core is not None:
         rows += [
             BoardQuantity(name="Stack", unit="KiB", measured=_kib(on_core.run.stack_bytes)),
