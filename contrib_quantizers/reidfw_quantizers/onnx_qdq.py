@@ -146,6 +146,8 @@ class OnnxQuantizer(Quantizer):
         if quantization.is_quantized(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
+        if grids:
+            params = params.for_trained_ranges()
         if params.onnx_quant_parameters.calibrate_method == "Distribution":
             logger.warning(
                 "calibrate_method Distribution is ONNX Runtime's choice for 8-bit floating point; integers lose much "

@@ -136,6 +136,12 @@ class QuantizationParams(_EmptyIsDefault):
             )
         return self
 
+    def for_trained_ranges(self) -> QuantizationParams:
+        """These settings for a model of a quantization-aware training, which fixed ranges and biases already."""
+        if self.activation_clipping != "none" or self.bias_correction:
+            logger.info("activation_clipping and bias_correction have no effect: the training chose ranges and biases")
+        return self.model_copy(update={"activation_clipping": "none", "bias_correction": False})
+
     def wants_equalisation(self) -> bool:
         """Whether a Keras model is to be rewritten first; the log says where ``optimize`` has no effect."""
         if self.optimize and self.granularity == "per_channel":

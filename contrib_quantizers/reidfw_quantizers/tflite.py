@@ -92,6 +92,8 @@ class TfliteConverter(Quantizer):
         params: QuantizationParams = self.params
         began = time.perf_counter()
         keras_model, ranges = open_trained(model.path, params)
+        if ranges is not None:
+            params = params.for_trained_ranges()
         optimized: Path | None = None
         if ranges is None and params.wants_equalisation():  # a trained model was equalised before
             from reidfw_quantizers._keras.optimized import write_optimized
