@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import time
 
 import pytest
 from rich.console import Console
@@ -21,12 +20,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
     monkeypatch.setattr(console_module.time, "monotonic", lambda: now[0])
     return now
-
-
-def bus_with(console: Console) -> HookBus:
-    bus = HookBus()
-    bus.add(ProgressListener(console), "progress")
-    return bus
 
 
 @pytest.mark.parametrize(
@@ -53,7 +46,8 @@ def test_plain_lines_every_ten_seconds(
     steps: list[tuple[float, int]],
     lines: list[str],
 ) -> None:
-    bus = bus_with(Console(file=io.StringIO()))
+    bus = HookBus()
+    bus.add(ProgressListener(Console(file=io.StringIO())), "progress")
     with caplog.at_level(logging.INFO), work_progress(bus, "Building", total, unit) as advance:
         for now, done in steps:
             clock[0] = now
@@ -72,10 +66,13 @@ def test_plain_lines_every_ten_seconds(
 )
 def test_a_bar_on_a_terminal(total: int, unit: str, done: int, shown: list[str], hidden: list[str]) -> None:
     screen = io.StringIO()
-    bus = bus_with(Console(file=screen, force_terminal=True, width=120))
+    listener = ProgressListener(Console(file=screen, force_terminal=True, width=120))
+    bus = HookBus()
+    bus.add(listener, "progress")
     with work_progress(bus, "Building", total, unit) as advance:
         advance(done)
-        time.sleep(0.3)  # a bar is drawn ten times a second
+        assert listener._progress is not None
+        listener._progress.refresh()  # it is drawn ten times a second otherwise
     text = screen.getvalue()
     assert all(part in text for part in shown), text
     assert not any(part in text for part in hidden), text
