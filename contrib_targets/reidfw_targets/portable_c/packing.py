@@ -197,9 +197,14 @@ class DspPacking(PlainPacking):
             return max(8 * depth + (0 if direct else depth), super().scratch_bytes(operator, network))
         if isinstance(operator, Depthwise) and _is_square_of_fours(operator):
             side = operator.window.kernel[0]
-            columns = (network.tensors[operator.output].shape[1] - 1) * operator.window.stride[1] + side
+            results = min(network.tensors[operator.output].shape[1], DSP_BAND)
+            columns = (results - 1) * operator.window.stride[1] + side
             return 4 * (16 + 2 * side * side) + 8 * side * columns
         return super().scratch_bytes(operator, network)
+
+
+DSP_BAND = 12
+"""``PC_DSP_BAND`` of ``pc_kernels.h``: results for which a depthwise kernel widens columns at a time."""
 
 
 def _is_square_of_fours(operator: Depthwise) -> bool:

@@ -394,7 +394,8 @@ static void widen(const pixel_row *rows, uint32_t side, int32_t count, uint32_t 
     }
 }
 
-void pc_dsp_depthwise_row(const pc_call *call)
+/* A part of a row of results, from result `first` on. */
+static void depthwise_band(const pc_call *call, int32_t first, int32_t width)
 {
     const pc_convolution *p = (const pc_convolution *)call->parameters;
     const uint32_t side = p->kernel_width; /* 3 or 5 */
@@ -403,16 +404,18 @@ void pc_dsp_depthwise_row(const pc_call *call)
     const int32_t zero = (2 * p->output_zero_point) + 1;
     const int8_t value = (int8_t)p->input_zero_point;
     const int8_t padding[4] = {value, value, value, value};
-    const int32_t count = (((int32_t)p->output_width - 1) * p->stride) + (int32_t)side;
-    const int32_t before = (p->pad_left < count) ? p->pad_left : count;
-    const int32_t behind = ((count - before) > (int32_t)p->input_width) ? (count - before - p->input_width) : 0;
+    const int32_t count = ((width - 1) * p->stride) + (int32_t)side;
+    const int32_t from = (first * p->stride) - p->pad_left;
+    const int32_t before = pc_limited(-from, 0, count);
+    const int32_t behind = pc_limited((from + count) - p->input_width, 0, count - before);
     const int32_t there = count - before - behind;
     uint32_t *const group = (uint32_t *)call->scratch;
     uint32_t *const columns = group + GROUP_WORDS(side);
     uint32_t *const inside = columns + ((uint32_t)before * column);
-    const uint32_t *const end = columns + ((uint32_t)p->output_width * p->stride * column);
+    const uint32_t *const end = columns + ((uint32_t)width * p->stride * column);
     const int32_t back = ((int32_t)side - (int32_t)p->stride) * (int32_t)(column * sizeof *columns);
     const uint32_t *packed = (const uint32_t *)p->weights;
+    int8_t *output = call->output + (first * channels);
     pixel_row rows[LARGEST_SIDE];
     uint32_t i;
     int32_t c;
@@ -425,7 +428,7 @@ void pc_dsp_depthwise_row(const pc_call *call)
     widen(rows, side, behind, inside + ((uint32_t)there * column));
     for (i = 0u; i < side; i++) {
         if (call->rows[i] != NULL) {
-            rows[i].bytes = call->rows[i];
+            rows[i].bytes = call->rows[i] + ((from + before) * channels);
             rows[i].step = channels;
         }
     }
@@ -433,15 +436,26 @@ void pc_dsp_depthwise_row(const pc_call *call)
         packed = unpack(packed, group, side * side, zero);
         widen(rows, side, there, inside);
         if (side == 5u) {
-            pc_dsp_depthwise_5(columns, group, back, end, call->output + c, (uint32_t)channels);
+            pc_dsp_depthwise_5(columns, group, back, end, output + c, (uint32_t)channels);
         } else {
-            pc_dsp_depthwise_3(columns, group, back, end, call->output + c, (uint32_t)channels);
+            pc_dsp_depthwise_3(columns, group, back, end, output + c, (uint32_t)channels);
         }
         for (i = 0u; i < side; i++) {
             rows[i].bytes += (rows[i].step != 0) ? 4 : 0;
         }
     }
-    pc_limit_row(call->output, p->output_width * (uint32_t)channels, p->low, p->high);
+}
+
+void pc_dsp_depthwise_row(const pc_call *call)
+{
+    const pc_convolution *p = (const pc_convolution *)call->parameters;
+    const int32_t width = p->output_width;
+    int32_t first;
+
+    for (first = 0; first < width; first += PC_DSP_BAND) {
+        depthwise_band(call, first, ((width - first) < PC_DSP_BAND) ? (width - first) : PC_DSP_BAND);
+    }
+    pc_limit_row(call->output, p->output_width * (uint32_t)p->input_channels, p->low, p->high);
 }
 
 #endif

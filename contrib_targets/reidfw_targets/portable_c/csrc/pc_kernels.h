@@ -12,6 +12,9 @@
 #define PC_KERNELS_DSP 2
 #define PC_KERNELS_MVE 3
 
+/* Results for which a depthwise DSP kernel widens columns at a time; DspPacking plans the memory for them. */
+#define PC_DSP_BAND 12
+
 /* Right shifts of negative numbers must keep the sign; all compilers for Cortex-M do so. */
 typedef char pc_shifts_keep_the_sign[((-2) >> 1) == -1 ? 1 : -1];
 
