@@ -272,7 +272,7 @@ class BoardQuantity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerCost:
+class LayerInstructions:
     """What one layer costs on a board.
 
     Attributes:
@@ -327,7 +327,7 @@ class BenchmarkReport:
     tool: str | None = None
     quantities: tuple[BoardQuantity, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
-    layers: tuple[LayerCost, ...] = ()
+    layers: tuple[LayerInstructions, ...] = ()
     further_metrics: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)

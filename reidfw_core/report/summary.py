@@ -256,7 +256,7 @@ class QuantitySummary(Part):
     """Somebody else's figure for such a model on this board."""
 
 
-class LayerCostSummary(Part):
+class LayerInstructionsSummary(Part):
     """What one layer costs on a board."""
 
     name: str
@@ -287,7 +287,7 @@ class BenchmarkSummary(Part):
     quantities: list[QuantitySummary] = Field(default_factory=list)
     origins: dict[str, str] = Field(default_factory=dict)
     """Where the numbers of a column (measured, modelled, published) come from."""
-    layers: list[LayerCostSummary] = Field(default_factory=list)
+    layers: list[LayerInstructionsSummary] = Field(default_factory=list)
     board_external_ram_kib: float | None = None
     board_external_flash_kib: float | None = None
     details: dict[str, Any]

@@ -297,7 +297,9 @@ def _benchmark(step: StepResult, run_dir: Path, board: TargetInfo) -> parts.Benc
         quantities=[_quantity(one) for one in report.table],
         origins=dict(report.origins),
         layers=[
-            parts.LayerCostSummary(name=one.name, operator=one.operator, macs=one.macs, instructions=one.instructions)
+            parts.LayerInstructionsSummary(
+                name=one.name, operator=one.operator, macs=one.macs, instructions=one.instructions
+            )
             for one in report.layers
         ],
         board_external_ram_kib=board.external_ram_kib,

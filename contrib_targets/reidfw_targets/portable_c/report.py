@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reidfw_core.api import BenchmarkReport, BoardQuantity, LayerCost, atomic_path
+from reidfw_core.api import BenchmarkReport, BoardQuantity, LayerInstructions, atomic_path
 from reidfw_targets.emulation import Firmware, FirmwareRun
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.portable_c.compiling import Check, Compiled
@@ -159,13 +159,13 @@ def origins(found: Findings) -> dict[str, str]:
     return columns
 
 
-def layers(found: Findings) -> tuple[LayerCost, ...]:
+def layers(found: Findings) -> tuple[LayerInstructions, ...]:
     """Instructions of each operator, in the order of the network; empty without a trace."""
     traced = None if found.on_core is None else found.on_core.traced
     if traced is None:
         return ()
     return tuple(
-        LayerCost(
+        LayerInstructions(
             name=operator.layer,
             operator=operator.kind,
             macs=operator.macs,
