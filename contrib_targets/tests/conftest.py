@@ -1,6 +1,7 @@
 """A small network in all the formats that ``host`` runs, made once."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -16,6 +17,14 @@ SHAPE = (32, 16, 3)
 
 def as_model(path: Path) -> ModelFile:
     return ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C reaches the test: background jobs of a shell ignore it, and their children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

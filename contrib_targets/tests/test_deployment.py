@@ -295,6 +295,7 @@ def test_a_failure_while_flashing_tells_the_state_of_the_board(tmp_path, int8_fi
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_flashing_tells_the_state_of_the_board(tmp_path, int8_file) -> None:
     fault = f"open({str(tmp_path / 'flashing')!r}, 'w'); time.sleep(60)"
     vendor = Vendor(tmp_path, faults={"STM32_Programmer_CLI": fault}).write()

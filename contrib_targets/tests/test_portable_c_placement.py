@@ -8,7 +8,7 @@ import pytest
 from reidfw_targets.emulation import build_firmware, run_firmware
 from reidfw_targets.emulation.memory import linker_script
 from reidfw_targets.facts import BOARDS, BoardFacts
-from reidfw_targets.portable_c.compiling import random_images, reference_output
+from reidfw_targets.portable_c.compiling import random_images, reference_embedding
 from reidfw_targets.portable_c.placement import compile_for_board
 
 from reidfw_core.api import DoesNotFit, ToolNotFound
@@ -57,7 +57,7 @@ def test_arena_and_weights_lie_beside_the_chip_where_it_is_too_small(model, tmp_
         assert f"ORIGIN = {region.origin:#x}" in script
     assert firmware.memory.stack.name == "SRAM1"
     images = random_images(compiled.network, 1)
-    expected = reference_output(compiled, images[0])
+    expected = reference_embedding(compiled, images[0])
     assert (run_firmware(firmware, images).embeddings[0].view(expected.dtype) == expected).all()
 
 

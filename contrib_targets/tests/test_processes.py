@@ -92,6 +92,7 @@ def test_a_hanging_program_is_stopped_with_its_children(tmp_path):
 
 
 @posix
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_nothing_running(tmp_path):
     program = write_program(tmp_path / "long", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
     seen: list[str] = []
