@@ -95,6 +95,7 @@ def compare(inp: CompareInput, ctx: RunContext) -> FidelityReport:
     costs = _layer_costs(inp, probe, ctx)
     report = FidelityReport(
         source=source,
+        fine_tuned_from=inp.pair.fine_tuned_from,
         model=model,
         num_images=len(samples),
         origin=origin,
@@ -206,8 +207,9 @@ def _draw(
     from reidfw_core.figures import draw_fidelity, draw_layer_errors
 
     stem = pair.model.name
-    title = f"{stem}: float against quantized embeddings"
-    cosines = ctx.figure(f"{stem}_fidelity.png", "float against quantized embeddings")
+    what = f"{_reference(pair.fine_tuned_from).lower()} against quantized embeddings"
+    title = f"{stem}: {what}"
+    cosines = ctx.figure(f"{stem}_fidelity.png", what)
     draw_fidelity(scores.cosines, title, cosines.path, svg_path=cosines.svg)
     figures = [cosines]
     if layers:
@@ -220,10 +222,16 @@ def _draw(
     return tuple(figures)
 
 
+def _reference(fine_tuned_from: ModelFile | None) -> str:
+    """Whose embeddings the quantized ones are compared with, for people."""
+    return "Float" if fine_tuned_from is None else "Fine-tuned"
+
+
 def _log(report: FidelityReport) -> None:
     scores = report.scores
     logger.info(
-        "Float against quantized embeddings (%s): cosine %.4f on average, %.4f at worst; SNR %.1f dB",
+        "%s against quantized embeddings (%s): cosine %.4f on average, %.4f at worst; SNR %.1f dB",
+        _reference(report.fine_tuned_from),
         report.origin,
         scores.mean_cosine,
         scores.min_cosine,
@@ -231,5 +239,7 @@ def _log(report: FidelityReport) -> None:
     )
     for k, share in scores.neighbour_overlap.items():
         logger.info("Neighbour overlap@%d: %.1f %%", k, 100 * share)
+    if report.layers and report.fine_tuned_from is not None:
+        logger.info("Layers are compared with the fine-tuned network without its rounding")
     for layer in report.layers[:WORST_SHOWN]:
         logger.info("Largest error: %s (%s), SNR %.1f dB", layer.name, layer.operator, layer.signal_to_noise_db)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidfw_core.artifacts import CalibrationData, QuantizedModel, RetrievalData
+from reidfw_core.artifacts import CalibrationData, FineTunedModel, QuantizedModel, RetrievalData
 from reidfw_core.context import RunContext
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
@@ -37,6 +37,7 @@ class QuantizeInput:
         preprocessing: the ``preprocessing`` section, the same as in evaluation.
         quantization: the ``quantization`` section.
         quantizer: the bound quantizer.
+        fine_tuned: the quantization-aware training that the model comes from; None without one.
         evaluation, general: sections, for ``quantization.max_map_drop`` as are all others below.
         scored: what mAP is measured on; None where there are no such images.
         comparison_target: what runs float and quantized model; None where nothing does.
@@ -49,6 +50,7 @@ class QuantizeInput:
     quantizer: BoundComponent
     evaluation: EvaluationSection
     general: GeneralSection
+    fine_tuned: FineTunedModel | None = None
     scored: RetrievalData | None = None
     comparison_target: BoundComponent | None = None
 
@@ -74,9 +76,10 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
             workdir=ctx.run_dir,
             export_dir=export_dir,
         )
-    pair = _within_limit(inp, QuantizedModel(model=quantized, source=model), ctx)
-    size = pair.model.size_bytes
-    logger.info("%s: %.1f KiB, was %.1f KiB", pair.model.path.name, size / 1024, model.size_bytes / 1024)
+    given = inp.fine_tuned.given if inp.fine_tuned is not None else None
+    pair = _within_limit(inp, QuantizedModel(model=quantized, source=model, fine_tuned_from=given), ctx)
+    before, after = pair.original.size_bytes / 1024, pair.model.size_bytes / 1024
+    logger.info("%s: %.1f KiB, was %.1f KiB", pair.model.path.name, after, before)
     ctx.bus.tell("artifact_saved", path=pair.model.path, description="quantized model")
     return pair
 

@@ -164,6 +164,8 @@ class SearchInput:
 def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
     """Leaves as few layers as possible at a higher precision, so that mAP drops no more than allowed.
 
+    The drop is that from the float model before any fine-tuning: a fine-tuned one rounds already.
+
     The file of the quantized model is overwritten where layers are kept. Where no variant keeps the limit, the best
     one stays, with a warning.
 
@@ -202,7 +204,7 @@ def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
             chosen.drop,
             "" if kept else ", with all layers quantized",
         )
-    return QuantizedModel(model=model, source=inp.pair.source, search=search.result(chosen, costs))
+    return replace(inp.pair, model=model, search=search.result(chosen, costs))
 
 
 class _Search:
@@ -212,7 +214,7 @@ class _Search:
         self._inp, self._ctx = inp, ctx
         self._section = inp.evaluation.model_copy(update={"bootstrap_samples": 0})
         self._trials: list[PrecisionTrial] = []
-        self._float_map = self._mean_average_precision(inp.pair.source)
+        self._float_map = self._mean_average_precision(inp.pair.original)
 
     def score(self, model: ModelFile, num_kept: int, precision: str | None) -> PrecisionTrial:
         found = self._mean_average_precision(model)

@@ -153,6 +153,7 @@ def search(data: RetrievalData, folder: Path, noise: tuple[float, ...], limit: f
     pair = QuantizedModel(
         model=ModelFile(path=file, format=INTEGER, name="fake"),
         source=ModelFile(path=float_file, format=FLOAT, name="fake"),
+        fine_tuned_from=options.pop("fine_tuned_from", None),
     )
     quantizer, target, bus = FakeQuantizer(), FakeTarget(), HookBus()
     quantizer.variants = FakeVariants(pair.model, noise, options.pop("precisions", ("int16", "float")))
@@ -198,6 +199,14 @@ def test_within_the_limit_nothing_is_searched(data, tmp_path) -> None:
     assert found.float_map == found.chosen.mean_average_precision == 1.0
     assert (found.costs, len(found.trials), variants.written) == ((), 1, 0)
     assert noise_of(result) == [0.01, 0.02]
+
+
+def test_the_limit_counts_from_the_model_before_a_fine_tuning(data, tmp_path) -> None:
+    given = tmp_path.with_name("given.fake")
+    given.write_text("[4.0]", encoding="utf-8")
+    _, fine, _ = search(data, tmp_path, (0.01,), 1.0, fine_tuned_from=ModelFile(path=given, format=FLOAT, name="fake"))
+    assert fine.float_map < 0.9 < fine.chosen.mean_average_precision
+    assert fine.chosen.drop < -10
 
 
 def test_the_layer_to_blame_is_kept_alone(data, tmp_path, caplog) -> None:
