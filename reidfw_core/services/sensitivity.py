@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 RANKING_IMAGES = 8
 """Images for the ranking of layers: each of them goes through as many models as there are layers."""
 
+CHANCE = 0.1
+"""Points of mAP that no layer is kept for: less moves where a single pair of images changes places."""
+
 WORST_SHOWN = 3
 
 NAMED = 12
@@ -166,8 +169,8 @@ def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
 
     The drop is that from the float model before any fine-tuning: a fine-tuned one rounds already.
 
-    The file of the quantized model is overwritten where layers are kept. Where no variant keeps the limit, the best
-    one stays, with a warning.
+    The file of the quantized model is overwritten where layers are kept. Where no variant keeps the limit, one that is
+    at most :data:`CHANCE` worse than the best stays, with a warning.
 
     Returns:
         The pair with its ``search`` filled in.
@@ -198,12 +201,7 @@ def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
         _tell_kept(kept, len(costs), chosen.precision)
         costs = tuple(replace(cost, kept_at=chosen.precision) if cost.layer.name in kept else cost for cost in costs)
     if chosen.drop > inp.max_map_drop:
-        logger.warning(
-            "max_map_drop %g cannot be kept: the best that was found still loses %.2f points of mAP%s",
-            inp.max_map_drop,
-            chosen.drop,
-            "" if kept else ", with all layers quantized",
-        )
+        _warn_of_limit(inp.max_map_drop, chosen, search.best)
     return replace(inp.pair, model=model, search=search.result(chosen, costs))
 
 
@@ -227,6 +225,11 @@ class _Search:
         self._trials.append(trial)
         return trial
 
+    @property
+    def best(self) -> PrecisionTrial:
+        """The trial that loses least."""
+        return min(self._trials, key=lambda trial: trial.drop)
+
     def result(self, chosen: PrecisionTrial, costs: tuple[LayerCost, ...]) -> PrecisionSearch:
         return PrecisionSearch(
             max_map_drop=self._inp.max_map_drop,
@@ -242,11 +245,16 @@ class _Search:
     ) -> PrecisionTrial:
         """Bisects how many of the worst layers must be kept at a precision.
 
-        That keeping more layers never loses more is an assumption; what is returned was scored itself.
+        That keeping more layers never loses more is an assumption; what is returned was scored itself. What all layers
+        together cannot reach is not asked for: enough is what is at most :data:`CHANCE` worse than the best.
+
+        Args:
+            best: what was found so far; it breaks the limit.
 
         Returns:
-            The smallest number found that keeps the limit; where none does, the best of these trials and ``best``.
+            The smallest number found that is enough; ``best`` where it is no worse than chance, or enough itself.
         """
+        limit = self._inp.max_map_drop
         able = len(_worst(costs, precision, len(costs)))
         with tempfile.TemporaryDirectory(prefix=".variants.", dir=self._ctx.run_dir) as folder:
             path = Path(folder, self._inp.pair.model.path.name)
@@ -267,15 +275,16 @@ class _Search:
             if not able:
                 return best
             enough, too_few = attempt(able), 0
-            if enough.drop > self._inp.max_map_drop:
-                return min(best, enough, key=lambda trial: trial.drop)
+            accepted = max(limit, enough.drop + CHANCE)
+            if best.drop <= accepted:
+                return best
             while enough.num_kept - too_few > 1:
                 tried = attempt((enough.num_kept + too_few) // 2)
-                if tried.drop <= self._inp.max_map_drop:
-                    enough = tried
+                if tried.drop <= accepted:
+                    enough, accepted = tried, min(accepted, max(limit, tried.drop + CHANCE))
                 else:
                     too_few = tried.num_kept
-            return enough
+            return enough if enough.drop <= limit or enough.drop + CHANCE < best.drop else best
 
     def _mean_average_precision(self, model: ModelFile) -> float:
         probe, data, section, progress = self._inp.probe, self._inp.data, self._section, self._ctx.progress
@@ -314,6 +323,30 @@ def _relative_error(reference: NDArray[np.float32], found: NDArray[np.float32]) 
     if noise == 0:
         return 0.0
     return math.sqrt(noise / signal) if signal else math.inf
+
+
+def _warn_of_limit(limit: float, chosen: PrecisionTrial, best: PrecisionTrial) -> None:
+    """Tells by how much a limit is broken, and what keeping more layers would gain."""
+    found = "with all layers quantized" if not chosen.num_kept else f"with {chosen.num_kept} at {chosen.precision}"
+    if best.drop < chosen.drop:
+        logger.warning(
+            "max_map_drop %g is not kept: %.2f points of mAP are lost %s; %d layers at %s would lose %.2f, and less than "
+            "%g is not worth a layer",
+            limit,
+            chosen.drop,
+            found,
+            best.num_kept,
+            best.precision,
+            best.drop,
+            CHANCE,
+        )
+        return
+    logger.warning(
+        "max_map_drop %g cannot be kept: the best that was found still loses %.2f points of mAP, %s",
+        limit,
+        chosen.drop,
+        found,
+    )
 
 
 def _tell_kept(kept: Sequence[str], total: int, precision: str) -> None:
