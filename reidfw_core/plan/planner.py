@@ -261,6 +261,14 @@ def _check_search(
             "open_variants)",
             hint="Leave max_map_drop out, or choose another quantizer (reidfw list quantizers).",
         )
+    section = configuration.config.quantization
+    wanted, offered = section.keep_layers_at if section else None, quantizer.component.keeps_layers_at
+    if wanted and offered and wanted not in offered:
+        raise PlanError(
+            f"{where}: quantization.keep_layers_at: {quantizer.name} cannot keep layers at {wanted}, only at "
+            f"{' or '.join(offered)}",
+            hint="Choose another number format or another quantizer, or leave keep_layers_at out.",
+        )
     target = configuration.components.comparison_target
     if target is None:
         raise PlanError(f"{where}: quantization.max_map_drop needs quantization.compare_on, which runs the models")
