@@ -5,7 +5,7 @@ Pure: reads the configuration and the components' class facts, opens no file, im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -79,10 +79,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     prediction = configuration.config.prediction
     index = prediction.gallery_index if prediction is not None else None
     steps: list[PlannedStep] = []
-    notes = _pixel_range_notes(configuration)
-    quantization = configuration.config.quantization
-    if quantization is not None and quantization.keep_layers_at and quantization.max_map_drop is None:
-        notes.append("quantization.keep_layers_at has no effect without quantization.max_map_drop")
+    notes = [*_pixel_range_notes(configuration), *_unused_quantization_notes(configuration)]
     if index is not None and mode == "prediction" and configuration.config.dataset.prediction_gallery_path:
         notes.append("prediction.gallery_index is searched; dataset.prediction_gallery_path has no effect beside it")
     for name in CHAINS[mode]:
@@ -372,6 +369,23 @@ def _pixel_range_notes(configuration: Configuration) -> list[str]:
     return [
         f"The pretrained weights of {backbone.name} expect pixels in {expected}; preprocessing.rescaling gives {given}"
     ]
+
+
+def _unused_quantization_notes(configuration: Configuration) -> Iterator[str]:
+    """What was asked of a quantization and has no effect on it."""
+    section, dataset = configuration.config.quantization, configuration.config.dataset
+    if section is None or "quantize" not in CHAINS[configuration.config.operation_mode]:
+        return
+    if section.keep_layers_at and section.max_map_drop is None:
+        yield "quantization.keep_layers_at has no effect without quantization.max_map_drop"
+    if "qat" in section.model_fields_set and section.quantization_type != QUANTIZATION_AWARE:
+        yield f"quantization.qat has no effect without quantization.quantization_type: {QUANTIZATION_AWARE}"
+    given = next((name for name in ("quantization_path", "training_path") if getattr(dataset, name)), None)
+    if dataset.quantization_allow_random and given:
+        yield (
+            f"dataset.quantization_allow_random has no effect beside dataset.{given}: noise takes the place of images "
+            "where no folder is given, not where one is empty"
+        )
 
 
 def _roles(
