@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from reidfw_core.bus import HookBus
+from reidfw_core.catalog import Catalog
 from reidfw_core.config.modes import QUANTIZATION_AWARE
-from reidfw_core.errors import PlanError
+from reidfw_core.errors import PlanError, ReidfwError
 from reidfw_core.hookspecs import KINDS
 from reidfw_core.imaging.spec import CHANNELS
 from reidfw_core.plan.chains import CHAINS
@@ -298,12 +299,27 @@ def _follow_format(
         result = None
     if not any(takes.fits(one) for one in accepted):
         listed = ", ".join(sorted(str(one) for one in accepted))
-        given = f"a {takes} model" if takes.container else "a file without an ending such as .tflite"
+        article = "an" if str(takes)[0] in "aeiou" else "a"
+        given = f"{article} {takes} model" if takes.container else "a file without an ending such as .tflite"
+        others = _quantizers_that_take(takes) if step.name == "quantize" else ""
         raise PlanError(
             f"{where}: {component.kind} '{component.name}' does not take {given}; it takes {listed}",
-            hint="Choose another model file or another component.",
+            hint=f"Choose another model file or another component{others}.",
         )
     return result
+
+
+def _quantizers_that_take(model: ModelFormat) -> str:
+    """The installed ones that read a format, for a hint; empty where there are none."""
+    catalog, names = Catalog(), []
+    for entry in catalog.entries("quantizers"):
+        try:
+            facts: Any = catalog.load("quantizers", entry.reference)
+        except ReidfwError:
+            continue  # `reidfw list --check` tells what is wrong with it
+        if any(model.fits(one) for one in facts.consumes):
+            names.append(entry.name)
+    return f" (quantization.quantizer: {' or '.join(names)})" if names else ""
 
 
 def _check_instances(configuration: Configuration) -> None:

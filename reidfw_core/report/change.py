@@ -85,8 +85,21 @@ def _score_changes(before: EvaluationSummary, after: EvaluationSummary) -> Itera
 
 
 def _size_change(before: int, after: int) -> Change:
-    ratio = f"{decimal(before / after, 1)}\N{MULTIPLICATION SIGN} smaller" if after else NOTHING
-    return Change(label="Size KiB", before=decimal(before / 1024, 1), after=decimal(after / 1024, 1), difference=ratio)
+    difference = size_difference(after / before) if before and after else NOTHING
+    return Change(
+        label="Size KiB", before=decimal(before / 1024, 1), after=decimal(after / 1024, 1), difference=difference
+    )
+
+
+def size_difference(ratio: float) -> str:
+    """How a size differs from one before, in words.
+
+    Args:
+        ratio: size after over size before, above 0.
+    """
+    times, word = (1 / ratio, "smaller") if ratio < 1 else (ratio, "larger")
+    figure = decimal(times, 1)
+    return "as large" if figure == "1.0" else f"{figure}\N{MULTIPLICATION SIGN} {word}"
 
 
 def _fidelity_changes(fidelity: FidelitySummary) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reidfw_core.files import write_text
-from reidfw_core.report.change import AGAINST_FINE_TUNED, quantization_changes, same_conditions
+from reidfw_core.report.change import AGAINST_FINE_TUNED, quantization_changes, same_conditions, size_difference
 from reidfw_core.report.formatting import (
     NOTHING,
     compact,
@@ -171,7 +171,7 @@ def key_figures(summary: Summary) -> list[Tile]:
             tiles.append(_score_tile(f"Rank-1, {_numbers(last)}", rank1))
     for fidelity in summary.fidelity[-1:]:
         if fidelity.size_ratio:
-            size = f"{kibibytes(fidelity.quantized_model.size_bytes)} KiB, {1 / fidelity.size_ratio:.1f}× smaller"
+            size = f"{kibibytes(fidelity.quantized_model.size_bytes)} KiB, {size_difference(fidelity.size_ratio)}"
             tiles.append(
                 Tile(label="Size, quantized / float", value=decimal(100 * fidelity.size_ratio, 1), unit="%", note=size)
             )

@@ -213,7 +213,7 @@ class FidelitySummary(Part):
 
     step: str
     float_model: ModelSummary
-    """The one that was quantized, whose embeddings are compared; that of a quantization-aware training rounds already."""
+    """The one that was quantized, whose embeddings are compared; a fine-tuned one rounds already."""
     quantized_model: ModelSummary
     num_images: int
     images: str

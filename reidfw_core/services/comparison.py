@@ -28,6 +28,7 @@ from reidfw_core.imaging.spec import ImageSpec, image_spec
 from reidfw_core.metrics import FidelityScores, embedding_fidelity
 from reidfw_core.sampling.splits import choose_calibration
 from reidfw_core.services.embedding import embed_samples, opened_format
+from reidfw_core.services.quantization import images_text
 from reidfw_core.services.sensitivity import Probe, log_costs, measure_costs
 from reidfw_core.types import LayerError, ModelFile, Samples
 
@@ -138,7 +139,7 @@ def _images(inp: CompareInput, ctx: RunContext) -> tuple[Samples, str]:
     wanted = inp.quantization.compare_images
     if len(everything) > wanted:
         everything = choose_calibration(everything, wanted / len(everything), ctx.seed_for("comparison"))
-    return everything, f"{len(everything)} images of {origin}"
+    return everything, f"{images_text(len(everything))} of {origin}"
 
 
 def _embed(
@@ -227,19 +228,24 @@ def _reference(fine_tuned_from: ModelFile | None) -> str:
     return "Float" if fine_tuned_from is None else "Fine-tuned"
 
 
+def _snr_text(value: float) -> str:
+    """A signal-to-noise ratio in dB, for people."""
+    return "no difference" if value == np.inf else f"SNR {value:.1f} dB"
+
+
 def _log(report: FidelityReport) -> None:
     scores = report.scores
     logger.info(
-        "%s against quantized embeddings (%s): cosine %.4f on average, %.4f at worst; SNR %.1f dB",
+        "%s against quantized embeddings (%s): cosine %.4f on average, %.4f at worst; %s",
         _reference(report.fine_tuned_from),
         report.origin,
         scores.mean_cosine,
         scores.min_cosine,
-        scores.signal_to_noise_db,
+        _snr_text(scores.signal_to_noise_db),
     )
     for k, share in scores.neighbour_overlap.items():
         logger.info("Neighbour overlap@%d: %.1f %%", k, 100 * share)
     if report.layers and report.fine_tuned_from is not None:
         logger.info("Layers are compared with the fine-tuned network without its rounding")
     for layer in report.layers[:WORST_SHOWN]:
-        logger.info("Largest error: %s (%s), SNR %.1f dB", layer.name, layer.operator, layer.signal_to_noise_db)
+        logger.info("Largest error: %s (%s), %s", layer.name, layer.operator, _snr_text(layer.signal_to_noise_db))

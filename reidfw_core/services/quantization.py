@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FEW_IMAGES = 8
+"""With fewer calibration images a warning tells that the ranges rest on them alone."""
+
 NOISE_IMAGES = 10
 """Random images where ``dataset.quantization_allow_random`` lets them take the place of a calibration set."""
 
@@ -128,7 +131,12 @@ def inspected(
 def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> Iterator[CalibrationSet]:
     """The images as quantizers get them; the progress of reading them is told."""
     total = len(data.samples) if data.noise_seed is None else NOISE_IMAGES
-    logger.info("Calibrating with %d images from %s", total, data.origin)
+    logger.info("Calibrating with %s from %s", images_text(total), data.origin)
+    if total < FEW_IMAGES:
+        logger.warning(
+            "All ranges of activations rest on %s; some dozens, of as many identities as there are, serve better",
+            images_text(total),
+        )
     with ctx.progress("Calibration", total, "images") as advance:
 
         def images() -> Iterator[np.ndarray]:
@@ -138,6 +146,11 @@ def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> 
                     advance(done)
 
         yield CalibrationSet(num_images=total, images=images, origin=data.origin)
+
+
+def images_text(count: int) -> str:
+    """A number of images, for people."""
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _calibration_images(data: CalibrationData, spec: ImageSpec) -> Iterator[np.ndarray]:

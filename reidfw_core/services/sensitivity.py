@@ -330,8 +330,8 @@ def _warn_of_limit(limit: float, chosen: PrecisionTrial, best: PrecisionTrial) -
     found = "with all layers quantized" if not chosen.num_kept else f"with {chosen.num_kept} at {chosen.precision}"
     if best.drop < chosen.drop:
         logger.warning(
-            "max_map_drop %g is not kept: %.2f points of mAP are lost %s; %d layers at %s would lose %.2f, and less than "
-            "%g is not worth a layer",
+            "max_map_drop %g is not kept: %.2f points of mAP are lost %s; %d layers at %s would lose %.2f, and "
+            "less than %g is not worth a layer",
             limit,
             chosen.drop,
             found,

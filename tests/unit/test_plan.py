@@ -87,6 +87,18 @@ def test_an_input_that_the_backbone_or_the_colours_do_not_allow(reidfw, tiny_con
         assert message in outcome.text
 
 
+def test_a_file_that_the_quantizer_does_not_take_is_answered_with_the_one_that_does(
+    reidfw, tiny_config, tmp_path
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"")
+    mode = ("operation_mode=quantization", "~model.model_name", f"model.model_path='{model}'")
+    outcome = reidfw("run", tiny_config, "--dry-run", *mode)
+    assert outcome.code == 2
+    assert "'TFlite_converter' does not take an onnx/* model; it takes keras/float32" in outcome.text
+    assert "quantization.quantizer: onnx_quantizer)" in outcome.text
+
+
 @pytest.mark.parametrize(
     ("override", "note"),
     [

@@ -251,7 +251,7 @@ def test_a_limit_out_of_reach_keeps_the_best_and_warns(data, tmp_path, caplog) -
 
 
 def scripted(drops: dict[tuple[str | None, int], float], layers: int, limit: float, monkeypatch, data, folder) -> tuple:
-    """A search in which keeping a number of layers at a precision loses what ``drops`` says, or the next lower number."""
+    """A search in which keeping so many layers at a precision loses what ``drops`` says for the next number below."""
     from reidfw_core.services import sensitivity
 
     def score(self, model, num_kept: int, precision: str | None) -> PrecisionTrial:
