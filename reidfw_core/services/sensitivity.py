@@ -2,7 +2,8 @@
 
 Source: H. Wu et al., Integer Quantization for Deep Learning Inference, 2020 (arXiv 2004.09602), section 5: layers are
 ranked by what quantizing each of them alone costs, and the worst ones are left out one after the other. Here the
-ranking is by the error of the embeddings on few images, and bisection finds how many layers must be left out.
+ranking is by the error of the embeddings on few images; how many layers must be left out is found by doubling and
+bisection.
 """
 
 from __future__ import annotations
@@ -243,9 +244,10 @@ class _Search:
     def fewest_layers(
         self, variants: ModelVariants, costs: Sequence[LayerCost], precision: str, best: PrecisionTrial
     ) -> PrecisionTrial:
-        """Bisects how many of the worst layers must be kept at a precision.
+        """Searches how many of the worst layers must be kept at a precision: 1, 2, 4, ... of them, then by bisection.
 
-        That keeping more layers never loses more is an assumption; what is returned was scored itself. What all layers
+        That keeping more layers never loses more is an assumption, which chance breaks: the search comes from below,
+        where few layers are found although more would lose more. What is returned was scored itself. What all layers
         together cannot reach is not asked for: enough is what is at most :data:`CHANCE` worse than the best.
 
         Args:
@@ -279,7 +281,7 @@ class _Search:
             if best.drop <= accepted:
                 return best
             while enough.num_kept - too_few > 1:
-                tried = attempt((enough.num_kept + too_few) // 2)
+                tried = attempt(min(max(1, 2 * too_few), (enough.num_kept + too_few) // 2))
                 if tried.drop <= accepted:
                     enough, accepted = tried, min(accepted, max(limit, tried.drop + CHANCE))
                 else:
