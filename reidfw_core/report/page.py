@@ -177,8 +177,8 @@ def key_figures(summary: Summary) -> list[Tile]:
             )
         if fidelity.mean_cosine is not None:
             note = "" if fidelity.min_cosine is None else f"lowest {decimal(fidelity.min_cosine, 4)}"
-            label = f"Embedding cosine {AGAINST_FINE_TUNED}" if fidelity.fine_tuned_from else "Embedding cosine"
-            tiles.append(Tile(label=label, value=decimal(fidelity.mean_cosine, 4), note=note))
+            note += f" {AGAINST_FINE_TUNED}" if fidelity.fine_tuned_from else ""
+            tiles.append(Tile(label="Embedding cosine", value=decimal(fidelity.mean_cosine, 4), note=note))
     if last is not None and last.verification is not None and last.verification.threshold is not None:
         threshold = compact(last.verification.threshold)
         tiles.append(Tile(label=f"Threshold, {_numbers(last)}", value=threshold, note=f"{last.distance} distance"))
