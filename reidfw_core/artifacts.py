@@ -152,6 +152,7 @@ class FineTunedModel:
 
     Attributes:
         model: ``best_qat_model.keras``, image to embedding; it computes as its quantized form will.
+        given: the float model that the training began with.
         history: one list of values an epoch for each metric.
         best_epoch: epoch, counted from 1, whose weights were kept.
         seconds: wall time of the training loop.
@@ -160,6 +161,7 @@ class FineTunedModel:
     """
 
     model: ModelFile
+    given: ModelFile
     history: Mapping[str, tuple[float, ...]]
     best_epoch: int
     seconds: float
@@ -173,13 +175,20 @@ class QuantizedModel:
 
     Attributes:
         model: the integer model.
-        source: the float model that it was made from.
+        source: the float model that it was made from; that of a quantization-aware training rounds already.
+        fine_tuned_from: the float model before a quantization-aware training; None without one.
         search: how ``quantization.max_map_drop`` was kept; None where there is no limit.
     """
 
     model: ModelFile
     source: ModelFile
+    fine_tuned_from: ModelFile | None = None
     search: PrecisionSearch | None = None
+
+    @property
+    def original(self) -> ModelFile:
+        """The float model that nothing was rounded in: what quantization costs is measured against it."""
+        return self.fine_tuned_from or self.source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +196,8 @@ class FidelityReport:
     """How closely the quantized model follows the float one.
 
     Attributes:
-        source, model: the float and the quantized model.
+        source, model: the float model that was quantized, and the quantized one.
+        fine_tuned_from: the float model before a quantization-aware training; None without one.
         num_images: images that both embedded.
         origin: where they came from, for people.
         scores: the embeddings compared.
@@ -204,8 +214,14 @@ class FidelityReport:
     scores: FidelityScores
     layers: tuple[LayerError, ...] = ()
     costs: tuple[LayerCost, ...] = ()
+    fine_tuned_from: ModelFile | None = None
     search: PrecisionSearch | None = None
     figures: tuple[Figure, ...] = ()
+
+    @property
+    def size_ratio(self) -> float:
+        """Size of the quantized file over that of the float one, which is the one before any fine-tuning."""
+        return self.model.size_bytes / (self.fine_tuned_from or self.source).size_bytes
 
     def by_layer(self) -> tuple[LayerRow, ...]:
         """All layers with what is known of them: the most expensive first, then those with the lowest SNR."""

@@ -118,11 +118,14 @@ class Quantizer(Component):
     Facts:
         consumes: formats that it reads.
         produces: format that it writes.
+        keeps_layers_at: number formats at which it can leave single layers (hook ``open_variants``), the cheapest
+            first; empty where that shows only once a model is open.
     """
 
     kind = "quantizers"
     consumes: ClassVar[frozenset[ModelFormat]] = frozenset()
     produces: ClassVar[ModelFormat]
+    keeps_layers_at: ClassVar[tuple[str, ...]] = ()
 
 
 class Target(Component):

@@ -559,6 +559,8 @@ def keeps_layers_at_a_higher_precision(subject: Subject, folder: Path) -> None:
     names = [layer.name for layer in variants.layers]
     assert len(set(names)) == len(names), "two layers of one name"
     assert variants.precisions, "precisions is empty"
+    declared = subject.load().keeps_layers_at  # type: ignore[attr-defined]
+    assert not declared or set(variants.precisions) <= set(declared), "keeps_layers_at does not name all precisions"
     for layer in variants.layers:
         assert set(layer.precisions) <= set(variants.precisions)
         assert variants.precisions[-1] in layer.precisions, f"{layer.name} cannot be kept at the most precise format"

@@ -50,6 +50,7 @@ class OnnxQuantizer(Quantizer):
 
     consumes = frozenset({ModelFormat.parse("keras/float32"), ModelFormat.parse("onnx/float32")})
     produces = ModelFormat.parse("onnx/int8_qdq")
+    keeps_layers_at = ("float",)
 
     class Params(QuantizationParams):
         """The ``quantization`` section; input and output types have no effect."""

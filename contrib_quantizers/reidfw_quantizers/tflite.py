@@ -45,6 +45,7 @@ class TfliteConverter(Quantizer):
 
     consumes = frozenset({ModelFormat.parse("keras/float32")})
     produces = ModelFormat.parse("tflite/int8")
+    keeps_layers_at = ("int16", "float")
 
     class Params(QuantizationParams):
         """The ``quantization`` section; attributes about ONNX have no effect."""

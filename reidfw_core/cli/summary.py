@@ -109,6 +109,7 @@ _FILES = (
     ("report.html", "everything on one page, for a browser"),
     ("saved_models/best_model.keras", "the model: image to embedding, float32"),
     ("saved_models/best_model_classification.keras", "the same with its classifier"),
+    ("saved_models/best_qat_model.keras", "the fine-tuned model; it rounds as the quantized one does"),
     ("quantized_models/optimized_model.keras", "the float model that was quantized, equalised across layers"),
     ("quantized_models/*", "the quantized model"),
     ("*_reid_rank_curve.png", "CMC curve"),
@@ -134,12 +135,12 @@ _FILES = (
 
 
 def file_rows(result: RunResult) -> Sequence[tuple[str, str]]:
-    """The files of the run that a user looks for first."""
-    return [
-        (str(path.relative_to(result.run_dir)), meaning)
-        for pattern, meaning in _FILES
-        for path in sorted(result.run_dir.glob(pattern))
-    ]
+    """The files of the run that a user looks for first, each once: the first pattern that it fits tells what it is."""
+    found: dict[str, str] = {}
+    for pattern, meaning in _FILES:
+        for path in sorted(result.run_dir.glob(pattern)):
+            found.setdefault(str(path.relative_to(result.run_dir)), meaning)
+    return list(found.items())
 
 
 def next_steps(result: RunResult, command: str) -> Sequence[tuple[str, str]]:

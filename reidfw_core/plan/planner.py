@@ -5,14 +5,15 @@ Pure: reads the configuration and the components' class facts, opens no file, im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from reidfw_core.bus import HookBus
+from reidfw_core.catalog import Catalog
 from reidfw_core.config.modes import QUANTIZATION_AWARE
-from reidfw_core.errors import PlanError
+from reidfw_core.errors import PlanError, ReidfwError
 from reidfw_core.hookspecs import KINDS
 from reidfw_core.imaging.spec import CHANNELS
 from reidfw_core.plan.chains import CHAINS
@@ -79,10 +80,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     prediction = configuration.config.prediction
     index = prediction.gallery_index if prediction is not None else None
     steps: list[PlannedStep] = []
-    notes = _pixel_range_notes(configuration)
-    quantization = configuration.config.quantization
-    if quantization is not None and quantization.keep_layers_at and quantization.max_map_drop is None:
-        notes.append("quantization.keep_layers_at has no effect without quantization.max_map_drop")
+    notes = [*_pixel_range_notes(configuration), *_unused_quantization_notes(configuration)]
     if index is not None and mode == "prediction" and configuration.config.dataset.prediction_gallery_path:
         notes.append("prediction.gallery_index is searched; dataset.prediction_gallery_path has no effect beside it")
     for name in CHAINS[mode]:
@@ -261,6 +259,14 @@ def _check_search(
             "open_variants)",
             hint="Leave max_map_drop out, or choose another quantizer (reidfw list quantizers).",
         )
+    section = configuration.config.quantization
+    wanted, offered = section.keep_layers_at if section else None, quantizer.component.keeps_layers_at
+    if wanted and offered and wanted not in offered:
+        raise PlanError(
+            f"{where}: quantization.keep_layers_at: {quantizer.name} cannot keep layers at {wanted}, only at "
+            f"{' or '.join(offered)}",
+            hint="Choose another number format or another quantizer, or leave keep_layers_at out.",
+        )
     target = configuration.components.comparison_target
     if target is None:
         raise PlanError(f"{where}: quantization.max_map_drop needs quantization.compare_on, which runs the models")
@@ -293,12 +299,27 @@ def _follow_format(
         result = None
     if not any(takes.fits(one) for one in accepted):
         listed = ", ".join(sorted(str(one) for one in accepted))
-        given = f"a {takes} model" if takes.container else "a file without an ending such as .tflite"
+        article = "an" if str(takes)[0] in "aeiou" else "a"
+        given = f"{article} {takes} model" if takes.container else "a file without an ending such as .tflite"
+        others = _quantizers_that_take(takes) if step.name == "quantize" else ""
         raise PlanError(
             f"{where}: {component.kind} '{component.name}' does not take {given}; it takes {listed}",
-            hint="Choose another model file or another component.",
+            hint=f"Choose another model file or another component{others}.",
         )
     return result
+
+
+def _quantizers_that_take(model: ModelFormat) -> str:
+    """The installed ones that read a format, for a hint; empty where there are none."""
+    catalog, names = Catalog(), []
+    for entry in catalog.entries("quantizers"):
+        try:
+            facts: Any = catalog.load("quantizers", entry.reference)
+        except ReidfwError:
+            continue  # `reidfw list --check` tells what is wrong with it
+        if any(model.fits(one) for one in facts.consumes):
+            names.append(entry.name)
+    return f" (quantization.quantizer: {' or '.join(names)})" if names else ""
 
 
 def _check_instances(configuration: Configuration) -> None:
@@ -364,6 +385,23 @@ def _pixel_range_notes(configuration: Configuration) -> list[str]:
     return [
         f"The pretrained weights of {backbone.name} expect pixels in {expected}; preprocessing.rescaling gives {given}"
     ]
+
+
+def _unused_quantization_notes(configuration: Configuration) -> Iterator[str]:
+    """What was asked of a quantization and has no effect on it."""
+    section, dataset = configuration.config.quantization, configuration.config.dataset
+    if section is None or "quantize" not in CHAINS[configuration.config.operation_mode]:
+        return
+    if section.keep_layers_at and section.max_map_drop is None:
+        yield "quantization.keep_layers_at has no effect without quantization.max_map_drop"
+    if "qat" in section.model_fields_set and section.quantization_type != QUANTIZATION_AWARE:
+        yield f"quantization.qat has no effect without quantization.quantization_type: {QUANTIZATION_AWARE}"
+    given = next((name for name in ("quantization_path", "training_path") if getattr(dataset, name)), None)
+    if dataset.quantization_allow_random and given:
+        yield (
+            f"dataset.quantization_allow_random has no effect beside dataset.{given}: noise takes the place of images "
+            "where no folder is given, not where one is empty"
+        )
 
 
 def _roles(

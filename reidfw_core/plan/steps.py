@@ -58,6 +58,7 @@ ARTIFACTS: tuple[type, ...] = (
     CalibrationData,
     PredictionData,
     ModelFile,
+    FineTunedModel,
     QuantizedModel,
 )
 """Types that a step gets from data sources or earlier steps."""

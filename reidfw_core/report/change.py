@@ -16,6 +16,9 @@ SCORES = (
     ("rank10", "Rank-10 %"),
 )
 
+AGAINST_FINE_TUNED = "(to the fine-tuned model)"
+"""What embeddings were compared with after a quantization-aware training."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -54,7 +57,9 @@ def quantization_changes(summary: Summary) -> list[Change]:
         rows = [_change("mAP %", fidelity.search.float_mAP, fidelity.search.chosen.mAP, 2)]
     return [
         *rows,
-        _size_change(fidelity.float_model.size_bytes, fidelity.quantized_model.size_bytes),
+        _size_change(
+            (fidelity.fine_tuned_from or fidelity.float_model).size_bytes, fidelity.quantized_model.size_bytes
+        ),
         *_fidelity_changes(fidelity),
     ]
 
@@ -80,20 +85,34 @@ def _score_changes(before: EvaluationSummary, after: EvaluationSummary) -> Itera
 
 
 def _size_change(before: int, after: int) -> Change:
-    ratio = f"{decimal(before / after, 1)}\N{MULTIPLICATION SIGN} smaller" if after else NOTHING
-    return Change(label="Size KiB", before=decimal(before / 1024, 1), after=decimal(after / 1024, 1), difference=ratio)
+    difference = size_difference(after / before) if before and after else NOTHING
+    return Change(
+        label="Size KiB", before=decimal(before / 1024, 1), after=decimal(after / 1024, 1), difference=difference
+    )
+
+
+def size_difference(ratio: float) -> str:
+    """How a size differs from one before, in words.
+
+    Args:
+        ratio: size after over size before, above 0.
+    """
+    times, word = (1 / ratio, "smaller") if ratio < 1 else (ratio, "larger")
+    figure = decimal(times, 1)
+    return "as large" if figure == "1.0" else f"{figure}\N{MULTIPLICATION SIGN} {word}"
 
 
 def _fidelity_changes(fidelity: FidelitySummary) -> Iterator[Change]:
-    """Rows about the pair of embeddings, which have no value before."""
+    """Rows about the pair of embeddings, which have no value before; a fine-tuning is what they are not about."""
     told = (
         ("Embedding cosine, mean", fidelity.mean_cosine, 4),
         ("Embedding cosine, lowest", fidelity.min_cosine, 4),
         ("Embedding SNR dB", fidelity.signal_to_noise_db, 1),
     )
+    against = f" {AGAINST_FINE_TUNED}" if fidelity.fine_tuned_from else ""
     for label, value, digits in told:
         if value is not None:
-            yield Change(label=label, before=NOTHING, after=decimal(value, digits), difference=NOTHING)
+            yield Change(label=label + against, before=NOTHING, after=decimal(value, digits), difference=NOTHING)
 
 
 def _change(label: str, before: float | None, after: float | None, digits: int) -> Change:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reidfw_core.files import write_text
-from reidfw_core.report.change import quantization_changes, same_conditions
+from reidfw_core.report.change import AGAINST_FINE_TUNED, quantization_changes, same_conditions, size_difference
 from reidfw_core.report.formatting import (
     NOTHING,
     compact,
@@ -171,12 +171,13 @@ def key_figures(summary: Summary) -> list[Tile]:
             tiles.append(_score_tile(f"Rank-1, {_numbers(last)}", rank1))
     for fidelity in summary.fidelity[-1:]:
         if fidelity.size_ratio:
-            size = f"{kibibytes(fidelity.quantized_model.size_bytes)} KiB, {1 / fidelity.size_ratio:.1f}× smaller"
+            size = f"{kibibytes(fidelity.quantized_model.size_bytes)} KiB, {size_difference(fidelity.size_ratio)}"
             tiles.append(
                 Tile(label="Size, quantized / float", value=decimal(100 * fidelity.size_ratio, 1), unit="%", note=size)
             )
         if fidelity.mean_cosine is not None:
             note = "" if fidelity.min_cosine is None else f"lowest {decimal(fidelity.min_cosine, 4)}"
+            note += f" {AGAINST_FINE_TUNED}" if fidelity.fine_tuned_from else ""
             tiles.append(Tile(label="Embedding cosine", value=decimal(fidelity.mean_cosine, 4), note=note))
     if last is not None and last.verification is not None and last.verification.threshold is not None:
         threshold = compact(last.verification.threshold)

@@ -213,6 +213,7 @@ class FidelitySummary(Part):
 
     step: str
     float_model: ModelSummary
+    """The one that was quantized, whose embeddings are compared; a fine-tuned one rounds already."""
     quantized_model: ModelSummary
     num_images: int
     images: str
@@ -226,7 +227,9 @@ class FidelitySummary(Part):
     layers: list[LayerSummary]
     """Worst first; empty where the quantizer cannot tell."""
     size_ratio: float
-    """Size of the quantized file over that of the float one."""
+    """Size of the quantized file over that of the float one, which is the one before any fine-tuning."""
+    fine_tuned_from: ModelSummary | None = None
+    """The float model before a quantization-aware training, which size and mAP are compared with; null without one."""
     search: SearchSummary | None = None
     """Null without ``quantization.max_map_drop``."""
 

@@ -225,6 +225,7 @@ def _fidelity(key: str, report: FidelityReport, run_dir: Path) -> parts.Fidelity
     return parts.FidelitySummary(
         step=key,
         float_model=_model(report.source, run_dir),
+        fine_tuned_from=None if report.fine_tuned_from is None else _model(report.fine_tuned_from, run_dir),
         quantized_model=_model(report.model, run_dir),
         num_images=report.num_images,
         images=report.origin,
@@ -234,7 +235,7 @@ def _fidelity(key: str, report: FidelityReport, run_dir: Path) -> parts.Fidelity
         mean_pearson=_finite(scores.pearson_correlation),
         neighbour_overlap={str(k): round(100 * share, 4) for k, share in scores.neighbour_overlap.items()},
         layers=[_layer(row) for row in report.by_layer()],
-        size_ratio=round(report.model.size_bytes / report.source.size_bytes, 4),
+        size_ratio=round(report.size_ratio, 4),
         search=None if report.search is None else _search(report.search),
     )
 

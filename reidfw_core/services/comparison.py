@@ -28,6 +28,7 @@ from reidfw_core.imaging.spec import ImageSpec, image_spec
 from reidfw_core.metrics import FidelityScores, embedding_fidelity
 from reidfw_core.sampling.splits import choose_calibration
 from reidfw_core.services.embedding import embed_samples, opened_format
+from reidfw_core.services.quantization import images_text
 from reidfw_core.services.sensitivity import Probe, log_costs, measure_costs
 from reidfw_core.types import LayerError, ModelFile, Samples
 
@@ -95,6 +96,7 @@ def compare(inp: CompareInput, ctx: RunContext) -> FidelityReport:
     costs = _layer_costs(inp, probe, ctx)
     report = FidelityReport(
         source=source,
+        fine_tuned_from=inp.pair.fine_tuned_from,
         model=model,
         num_images=len(samples),
         origin=origin,
@@ -137,7 +139,7 @@ def _images(inp: CompareInput, ctx: RunContext) -> tuple[Samples, str]:
     wanted = inp.quantization.compare_images
     if len(everything) > wanted:
         everything = choose_calibration(everything, wanted / len(everything), ctx.seed_for("comparison"))
-    return everything, f"{len(everything)} images of {origin}"
+    return everything, f"{images_text(len(everything))} of {origin}"
 
 
 def _embed(
@@ -206,8 +208,9 @@ def _draw(
     from reidfw_core.figures import draw_fidelity, draw_layer_errors
 
     stem = pair.model.name
-    title = f"{stem}: float against quantized embeddings"
-    cosines = ctx.figure(f"{stem}_fidelity.png", "float against quantized embeddings")
+    what = f"{_reference(pair.fine_tuned_from).lower()} against quantized embeddings"
+    title = f"{stem}: {what}"
+    cosines = ctx.figure(f"{stem}_fidelity.png", what)
     draw_fidelity(scores.cosines, title, cosines.path, svg_path=cosines.svg)
     figures = [cosines]
     if layers:
@@ -220,16 +223,29 @@ def _draw(
     return tuple(figures)
 
 
+def _reference(fine_tuned_from: ModelFile | None) -> str:
+    """Whose embeddings the quantized ones are compared with, for people."""
+    return "Float" if fine_tuned_from is None else "Fine-tuned"
+
+
+def _snr_text(value: float) -> str:
+    """A signal-to-noise ratio in dB, for people."""
+    return "no difference" if value == np.inf else f"SNR {value:.1f} dB"
+
+
 def _log(report: FidelityReport) -> None:
     scores = report.scores
     logger.info(
-        "Float against quantized embeddings (%s): cosine %.4f on average, %.4f at worst; SNR %.1f dB",
+        "%s against quantized embeddings (%s): cosine %.4f on average, %.4f at worst; %s",
+        _reference(report.fine_tuned_from),
         report.origin,
         scores.mean_cosine,
         scores.min_cosine,
-        scores.signal_to_noise_db,
+        _snr_text(scores.signal_to_noise_db),
     )
     for k, share in scores.neighbour_overlap.items():
         logger.info("Neighbour overlap@%d: %.1f %%", k, 100 * share)
+    if report.layers and report.fine_tuned_from is not None:
+        logger.info("Layers are compared with the fine-tuned network without its rounding")
     for layer in report.layers[:WORST_SHOWN]:
-        logger.info("Largest error: %s (%s), SNR %.1f dB", layer.name, layer.operator, layer.signal_to_noise_db)
+        logger.info("Largest error: %s (%s), %s", layer.name, layer.operator, _snr_text(layer.signal_to_noise_db))

@@ -234,6 +234,7 @@ def _save(model: ModelFile, network: ReidNetwork, fitted: Fitted, ctx: RunContex
     ctx.bus.tell("artifact_saved", path=curves.path, description=curves.title)
     return FineTunedModel(
         model=replace(model, path=path, embedding_dim=network.embedding_dim),
+        given=model,
         history={metric: tuple(float(value) for value in values) for metric, values in fitted.history.items()},
         best_epoch=fitted.best_epoch,
         seconds=fitted.seconds,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reidfw_core.artifacts import CalibrationData, QuantizedModel, RetrievalData
+from reidfw_core.artifacts import CalibrationData, FineTunedModel, QuantizedModel, RetrievalData
 from reidfw_core.context import RunContext
 from reidfw_core.imaging.decoding import image_batches
 from reidfw_core.imaging.spec import ImageSpec, image_spec
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from reidfw_core.config.sections import EvaluationSection, GeneralSection, PreprocessingSection, QuantizationSection
 
 logger = logging.getLogger(__name__)
+
+FEW_IMAGES = 8
+"""With fewer calibration images a warning tells that the ranges rest on them alone."""
 
 NOISE_IMAGES = 10
 """Random images where ``dataset.quantization_allow_random`` lets them take the place of a calibration set."""
@@ -37,6 +40,7 @@ class QuantizeInput:
         preprocessing: the ``preprocessing`` section, the same as in evaluation.
         quantization: the ``quantization`` section.
         quantizer: the bound quantizer.
+        fine_tuned: the quantization-aware training that the model comes from; None without one.
         evaluation, general: sections, for ``quantization.max_map_drop`` as are all others below.
         scored: what mAP is measured on; None where there are no such images.
         comparison_target: what runs float and quantized model; None where nothing does.
@@ -49,6 +53,7 @@ class QuantizeInput:
     quantizer: BoundComponent
     evaluation: EvaluationSection
     general: GeneralSection
+    fine_tuned: FineTunedModel | None = None
     scored: RetrievalData | None = None
     comparison_target: BoundComponent | None = None
 
@@ -74,9 +79,10 @@ def quantize(inp: QuantizeInput, ctx: RunContext) -> QuantizedModel:
             workdir=ctx.run_dir,
             export_dir=export_dir,
         )
-    pair = _within_limit(inp, QuantizedModel(model=quantized, source=model), ctx)
-    size = pair.model.size_bytes
-    logger.info("%s: %.1f KiB, was %.1f KiB", pair.model.path.name, size / 1024, model.size_bytes / 1024)
+    given = inp.fine_tuned.given if inp.fine_tuned is not None else None
+    pair = _within_limit(inp, QuantizedModel(model=quantized, source=model, fine_tuned_from=given), ctx)
+    before, after = pair.original.size_bytes / 1024, pair.model.size_bytes / 1024
+    logger.info("%s: %.1f KiB, was %.1f KiB", pair.model.path.name, after, before)
     ctx.bus.tell("artifact_saved", path=pair.model.path, description="quantized model")
     return pair
 
@@ -125,7 +131,12 @@ def inspected(
 def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> Iterator[CalibrationSet]:
     """The images as quantizers get them; the progress of reading them is told."""
     total = len(data.samples) if data.noise_seed is None else NOISE_IMAGES
-    logger.info("Calibrating with %d images from %s", total, data.origin)
+    logger.info("Calibrating with %s from %s", images_text(total), data.origin)
+    if total < FEW_IMAGES:
+        logger.warning(
+            "All ranges of activations rest on %s; some dozens, of as many identities as there are, serve better",
+            images_text(total),
+        )
     with ctx.progress("Calibration", total, "images") as advance:
 
         def images() -> Iterator[np.ndarray]:
@@ -135,6 +146,11 @@ def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> 
                     advance(done)
 
         yield CalibrationSet(num_images=total, images=images, origin=data.origin)
+
+
+def images_text(count: int) -> str:
+    """A number of images, for people."""
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _calibration_images(data: CalibrationData, spec: ImageSpec) -> Iterator[np.ndarray]:

@@ -2,7 +2,8 @@
 
 Source: H. Wu et al., Integer Quantization for Deep Learning Inference, 2020 (arXiv 2004.09602), section 5: layers are
 ranked by what quantizing each of them alone costs, and the worst ones are left out one after the other. Here the
-ranking is by the error of the embeddings on few images, and bisection finds how many layers must be left out.
+ranking is by the error of the embeddings on few images; how many layers must be left out is found by doubling and
+bisection.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 RANKING_IMAGES = 8
 """Images for the ranking of layers: each of them goes through as many models as there are layers."""
+
+CHANCE = 0.1
+"""Points of mAP that no layer is kept for: less moves where a single pair of images changes places."""
 
 WORST_SHOWN = 3
 
@@ -164,8 +168,10 @@ class SearchInput:
 def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
     """Leaves as few layers as possible at a higher precision, so that mAP drops no more than allowed.
 
-    The file of the quantized model is overwritten where layers are kept. Where no variant keeps the limit, the best
-    one stays, with a warning.
+    The drop is that from the float model before any fine-tuning: a fine-tuned one rounds already.
+
+    The file of the quantized model is overwritten where layers are kept. Where no variant keeps the limit, one that is
+    at most :data:`CHANCE` worse than the best stays, with a warning.
 
     Returns:
         The pair with its ``search`` filled in.
@@ -196,13 +202,8 @@ def keep_worst_layers(inp: SearchInput, ctx: RunContext) -> QuantizedModel:
         _tell_kept(kept, len(costs), chosen.precision)
         costs = tuple(replace(cost, kept_at=chosen.precision) if cost.layer.name in kept else cost for cost in costs)
     if chosen.drop > inp.max_map_drop:
-        logger.warning(
-            "max_map_drop %g cannot be kept: the best that was found still loses %.2f points of mAP%s",
-            inp.max_map_drop,
-            chosen.drop,
-            "" if kept else ", with all layers quantized",
-        )
-    return QuantizedModel(model=model, source=inp.pair.source, search=search.result(chosen, costs))
+        _warn_of_limit(inp.max_map_drop, chosen, search.best)
+    return replace(inp.pair, model=model, search=search.result(chosen, costs))
 
 
 class _Search:
@@ -212,7 +213,7 @@ class _Search:
         self._inp, self._ctx = inp, ctx
         self._section = inp.evaluation.model_copy(update={"bootstrap_samples": 0})
         self._trials: list[PrecisionTrial] = []
-        self._float_map = self._mean_average_precision(inp.pair.source)
+        self._float_map = self._mean_average_precision(inp.pair.original)
 
     def score(self, model: ModelFile, num_kept: int, precision: str | None) -> PrecisionTrial:
         found = self._mean_average_precision(model)
@@ -224,6 +225,11 @@ class _Search:
         )
         self._trials.append(trial)
         return trial
+
+    @property
+    def best(self) -> PrecisionTrial:
+        """The trial that loses least."""
+        return min(self._trials, key=lambda trial: trial.drop)
 
     def result(self, chosen: PrecisionTrial, costs: tuple[LayerCost, ...]) -> PrecisionSearch:
         return PrecisionSearch(
@@ -238,13 +244,19 @@ class _Search:
     def fewest_layers(
         self, variants: ModelVariants, costs: Sequence[LayerCost], precision: str, best: PrecisionTrial
     ) -> PrecisionTrial:
-        """Bisects how many of the worst layers must be kept at a precision.
+        """Searches how many of the worst layers must be kept at a precision: 1, 2, 4, ... of them, then by bisection.
 
-        That keeping more layers never loses more is an assumption; what is returned was scored itself.
+        That keeping more layers never loses more is an assumption, which chance breaks: the search comes from below,
+        where few layers are found although more would lose more. What is returned was scored itself. What all layers
+        together cannot reach is not asked for: enough is what is at most :data:`CHANCE` worse than the best.
+
+        Args:
+            best: what was found so far; it breaks the limit.
 
         Returns:
-            The smallest number found that keeps the limit; where none does, the best of these trials and ``best``.
+            The smallest number found that is enough; ``best`` where it is no worse than chance, or enough itself.
         """
+        limit = self._inp.max_map_drop
         able = len(_worst(costs, precision, len(costs)))
         with tempfile.TemporaryDirectory(prefix=".variants.", dir=self._ctx.run_dir) as folder:
             path = Path(folder, self._inp.pair.model.path.name)
@@ -265,15 +277,16 @@ class _Search:
             if not able:
                 return best
             enough, too_few = attempt(able), 0
-            if enough.drop > self._inp.max_map_drop:
-                return min(best, enough, key=lambda trial: trial.drop)
+            accepted = max(limit, enough.drop + CHANCE)
+            if best.drop <= accepted:
+                return best
             while enough.num_kept - too_few > 1:
-                tried = attempt((enough.num_kept + too_few) // 2)
-                if tried.drop <= self._inp.max_map_drop:
-                    enough = tried
+                tried = attempt(min(max(1, 2 * too_few), (enough.num_kept + too_few) // 2))
+                if tried.drop <= accepted:
+                    enough, accepted = tried, min(accepted, max(limit, tried.drop + CHANCE))
                 else:
                     too_few = tried.num_kept
-            return enough
+            return enough if enough.drop <= limit or enough.drop + CHANCE < best.drop else best
 
     def _mean_average_precision(self, model: ModelFile) -> float:
         probe, data, section, progress = self._inp.probe, self._inp.data, self._section, self._ctx.progress
@@ -312,6 +325,30 @@ def _relative_error(reference: NDArray[np.float32], found: NDArray[np.float32]) 
     if noise == 0:
         return 0.0
     return math.sqrt(noise / signal) if signal else math.inf
+
+
+def _warn_of_limit(limit: float, chosen: PrecisionTrial, best: PrecisionTrial) -> None:
+    """Tells by how much a limit is broken, and what keeping more layers would gain."""
+    found = "with all layers quantized" if not chosen.num_kept else f"with {chosen.num_kept} at {chosen.precision}"
+    if best.drop < chosen.drop:
+        logger.warning(
+            "max_map_drop %g is not kept: %.2f points of mAP are lost %s; %d layers at %s would lose %.2f, and "
+            "less than %g is not worth a layer",
+            limit,
+            chosen.drop,
+            found,
+            best.num_kept,
+            best.precision,
+            best.drop,
+            CHANCE,
+        )
+        return
+    logger.warning(
+        "max_map_drop %g cannot be kept: the best that was found still loses %.2f points of mAP, %s",
+        limit,
+        chosen.drop,
+        found,
+    )
 
 
 def _tell_kept(kept: Sequence[str], total: int, precision: str) -> None:

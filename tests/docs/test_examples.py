@@ -17,6 +17,7 @@ from reidfw_core.run.runner import open_bus
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
+MORE_THAN_INT8 = {"chain_eqe_qat", "chain_eqe_max_map_drop"}
 ON_THIS_COMPUTER = [mode for mode in OPERATION_MODES if not GROUPS[mode] & {"benchmarking", "deployment"}]
 
 
@@ -26,7 +27,7 @@ def catalog() -> Catalog:
 
 
 def test_there_is_one_for_each_mode_and_a_full_one() -> None:
-    variants = {"benchmarking_offline", "evaluation_n6", "deployment_nucleo", "deployment_h7"}
+    variants = {"benchmarking_offline", "evaluation_n6", "deployment_nucleo", "deployment_h7", *MORE_THAN_INT8}
     assert {path.stem for path in FILES} == {*OPERATION_MODES, *variants, "user_config"}
 
 
@@ -49,6 +50,15 @@ def test_its_plan_can_be_made_where_no_board_is_needed(mode: str, catalog: Catal
             break
     else:
         pytest.fail(f"examples/README.md does not list {mode}.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(MORE_THAN_INT8))
+def test_those_that_save_what_int8_loses_can_be_planned_without_a_note(name: str, catalog: Catalog) -> None:
+    configuration = read_config(EXAMPLES / f"{name}.yaml", (), catalog, check_paths=False)
+    plan = make_plan(configuration, open_bus(configuration))
+    assert plan.notes == ()
+    fine_tune = ["fine_tune"] if name.endswith("_qat") else []
+    assert [planned.step.name for planned in plan.steps] == ["evaluate", *fine_tune, "quantize", "compare", "evaluate"]
 
 
 @pytest.mark.parametrize("mode", OPERATION_MODES)

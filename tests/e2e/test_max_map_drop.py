@@ -100,6 +100,14 @@ def test_costs_of_layers_without_a_limit(reidfw, chain, tiny_config) -> None:
     [
         (["+quantization.max_map_drop=-1"], "greater than or equal to 0"),
         (["+quantization.max_map_drop=1", "+quantization.keep_layers_at=flaot"], "did you mean 'float'"),
+        (
+            [
+                "+quantization.max_map_drop=1",
+                "+quantization.keep_layers_at=int16",
+                "quantization.quantizer=onnx_quantizer",
+            ],
+            "quantization.keep_layers_at: onnx_quantizer cannot keep layers at int16, only at float",
+        ),
         (["+quantization.max_map_drop=1", "+quantization.compare_on=null"], "needs quantization.compare_on"),
         (["+quantization.max_map_drop=1", "~dataset.test_gallery_path"], "test_gallery_path: is required beside"),
         (

@@ -23,6 +23,7 @@ def test_a_model_is_fine_tuned_quantized_and_scored(chain, reidfw, tiny_config) 
         "quantization.quantization_type=QAT",
         "quantization.granularity=per_tensor",
         "quantization.qat.epochs=2",
+        "quantization.max_map_drop=50",
         "hydra.run.dir=q",
     )
     assert outcome.code == 0, outcome.text
@@ -41,7 +42,18 @@ def test_a_model_is_fine_tuned_quantized_and_scored(chain, reidfw, tiny_config) 
     assert [float(row["learning_rate"]) for row in rows] == pytest.approx([5.05e-5, 1e-6])
     assert not list(Path("q").rglob(".qat.*"))
     assert not list(Path("q").rglob("last_augmented_model.keras"))
-    metrics = json.loads(Path("q/summary.json").read_text(encoding="utf-8"))["metrics"]
+    summary = json.loads(Path("q/summary.json").read_text(encoding="utf-8"))
+    metrics = summary["metrics"]
+    [fidelity] = summary["fidelity"]
+    # mAP, its limit and the size are compared with the model that was given, embeddings with the fine-tuned one
+    assert fidelity["search"]["float_mAP"] == pytest.approx(metrics["float_mAP_test_set"], abs=1e-3)
+    assert Path(fidelity["float_model"]["file"]).name == "best_qat_model.keras"
+    assert Path(fidelity["fine_tuned_from"]["file"]).name == "best_model.keras"
+    sizes = [fidelity[name]["size_bytes"] for name in ("quantized_model", "fine_tuned_from")]
+    assert fidelity["size_ratio"] == pytest.approx(sizes[0] / sizes[1], abs=1e-4)
+    page = Path("q/report.html").read_text(encoding="utf-8")
+    assert "Embedding SNR dB (to the fine-tuned model)" in page
+    assert "without its rounding" in page
     # After two epochs from random weights each layer still doubles rounding noise: 0.79 without QAT.
     assert metrics["fidelity_mean_cosine"] > 0.85
     assert abs(metrics["int_mAP_test_set"] - metrics["float_mAP_test_set"]) < 15

@@ -87,6 +87,35 @@ def test_an_input_that_the_backbone_or_the_colours_do_not_allow(reidfw, tiny_con
         assert message in outcome.text
 
 
+def test_a_file_that_the_quantizer_does_not_take_is_answered_with_the_one_that_does(
+    reidfw, tiny_config, tmp_path
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"")
+    mode = ("operation_mode=quantization", "~model.model_name", f"model.model_path='{model}'")
+    outcome = reidfw("run", tiny_config, "--dry-run", *mode)
+    assert outcome.code == 2
+    assert "'TFlite_converter' does not take an onnx/* model; it takes keras/float32" in outcome.text
+    assert "quantization.quantizer: onnx_quantizer)" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("override", "note"),
+    [
+        ("+quantization.qat.epochs=2", "quantization.qat has no effect without quantization.quantization_type: QAT"),
+        ("+quantization.keep_layers_at=float", "keep_layers_at has no effect without quantization.max_map_drop"),
+        (
+            "+dataset.quantization_allow_random=True",
+            "quantization_allow_random has no effect beside dataset.training_path",
+        ),
+    ],
+)
+def test_what_has_no_effect_on_a_quantization_is_told(reidfw, tiny_config, override: str, note: str) -> None:
+    assert note in " ".join(reidfw("run", tiny_config, "--dry-run", override).text.split())
+    assert "no effect" not in reidfw("run", tiny_config, "--dry-run").text
+    assert "no effect" not in reidfw("run", tiny_config, "--dry-run", override, "operation_mode=training").text
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(reidfw, tiny_config, tmp_path) -> None:
     outcome = reidfw("run", tiny_config, "--dry-run")
     assert outcome.code == 0

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from reidfw_core.errors import DataError
-from reidfw_core.report.change import quantization_changes
+from reidfw_core.report.change import quantization_changes, size_difference
 from reidfw_core.report.formatting import chosen_options, decimal, duration, flattened, moment, number_format
 from reidfw_core.report.page import key_figures, memory_bars, reading_notes, report_html, sorted_details, write_report
 from reidfw_core.report.summary import FigureSummary, Summary
@@ -385,6 +385,28 @@ def test_before_and_after_quantization(made: ModuleType, tmp_path: Path, parse: 
     other_data = changed(summary, "evaluations.1.num_gallery", 7)
     assert "mAP %" not in {row.label for row in quantization_changes(other_data)}, "scores that cannot be subtracted"
     assert quantization_changes(summary.model_copy(update={"evaluations": [], "fidelity": []})) == []
+
+
+def test_after_a_fine_tuning_the_page_says_what_is_compared_with_what(made: ModuleType, tmp_path: Path) -> None:
+    before = made.full_summary().fidelity[0].float_model.model_dump() | {"size_bytes": 281 * 4 * 1024}
+    summary = changed(made.full_summary(), "fidelity.0.fine_tuned_from", before)
+    rows = {row.label: row for row in quantization_changes(summary)}
+    assert (rows["Size KiB"].before, rows["Size KiB"].difference) == ("1124.0", "4.0\N{MULTIPLICATION SIGN} smaller")
+    assert "Embedding SNR dB (to the fine-tuned model)" in rows
+    tiles = {tile.label: tile for tile in key_figures(summary)}
+    assert tiles["Embedding cosine"].note.endswith("(to the fine-tuned model)")
+    page = " ".join(report_html(summary, tmp_path).split())
+    assert "compared with those of the fine-tuned model, which rounds already" in page
+    assert "compared with the fine-tuned network without its rounding" in page
+    assert "fine-tuned" not in report_html(made.full_summary(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0.25, "4.0× smaller"), (0.98, "as large"), (1.0, "as large"), (1.04, "as large"), (2, "2.0× larger")],
+)
+def test_a_size_is_called_smaller_only_where_it_is(ratio: float, text: str) -> None:
+    assert size_difference(ratio) == text
 
 
 def test_a_search_stands_in_for_missing_evaluations(made: ModuleType, tmp_path: Path) -> None:
