@@ -290,7 +290,7 @@ class OnnxQuantizer(Quantizer):
             raise ToolNotFound(
                 "onnx_extra_options.SmoothQuant needs the Python package neural-compressor 2, which is not installed "
                 "or cannot be loaded (version 3 has no SmoothQuant for ONNX any more)",
-                hint='Run: pip install "neural-compressor<3" six, or set SmoothQuant: False',
+                hint='Run: pip install "neural-compressor<3" six (brings back numpy 1), or set SmoothQuant: False',
             )
 
 

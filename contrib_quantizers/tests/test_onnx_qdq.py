@@ -149,6 +149,38 @@ def test_a_tensor_with_its_own_settings(tiny_file, calibration, tmp_path):
     assert values["image_zero_point"] == np.uint8(100)
 
 
+def test_a_tensor_of_another_type_keeps_its_clipped_range(tiny_file, calibration, tmp_path):
+    """Not the range of the one image that ONNX Runtime is given where all ranges are known."""
+
+    def clipped(name, **options):
+        result = quantize(tiny_file, calibration, tmp_path, activation_clipping="mse", **options)
+        graph = onnx.load(result.path).graph
+        values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        scale, zero = values[f"{name}_scale"], values[f"{name}_zero_point"]
+        limits = np.iinfo(zero.dtype)
+        return zero.dtype, scale * (limits.min - float(zero)), scale * (limits.max - float(zero))
+
+    graph = onnx.load(quantize(tiny_file, calibration, tmp_path).path).graph
+    name = next(node.input[0] for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] != "image")
+    _, *wanted = clipped(name)
+    override = [name, {"quant_type": "UInt16"}]
+    dtype, *found = clipped(name, onnx_extra_options={"activations_tensor_override": [override]})
+    assert dtype == np.uint16
+    np.testing.assert_allclose(found, wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_trained_grid_keeps_its_range_in_another_type():
+    from onnxruntime.quantization import QuantType
+    from reidfw_quantizers._onnx.quantization import _merged
+
+    grid = {"quant_type": QuantType.QInt8, "scale": np.float32(0.5), "zero_point": np.array(-118)}
+    assert _merged(grid, {"quant_type": QuantType.QInt8}) == grid
+    other = {"quant_type": QuantType.QUInt16}
+    assert _merged(grid, other) == {**other, "rmin": -5.0, "rmax": 122.5}
+    own = {"quant_type": QuantType.QInt8, "scale": np.float32(1.0), "zero_point": np.array(0)}
+    assert _merged(grid, own) == own
+
+
 def test_excluded_nodes_stay_float_and_are_told(tiny_file, calibration, tmp_path, caplog):
     every = quantize(tiny_file, calibration, tmp_path)
     first = next(node.name for node in onnx.load(every.path).graph.node if node.op_type == "Conv")
@@ -215,6 +247,41 @@ def test_smooth_quant_needs_its_package(float_onnx, calibration, tmp_path, monke
         with pytest.raises(ToolNotFound, match="neural-compressor 2") as caught:
             quantize(float_onnx, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
         assert 'pip install "neural-compressor<3" six' in caught.value.hint
+
+
+class StandInSmoothQuant:
+    """Takes what neural-compressor 2 takes, a path as text or an opened model, and changes nothing."""
+
+    seen = ()
+
+    def __init__(self, model, dataloader, reduce_range):
+        opened = onnx.load(model) if isinstance(model, str) else model
+        assert opened.graph.node
+        StandInSmoothQuant.seen = [feed["image"].shape for feed, _ in dataloader]
+        self.model = opened
+        del reduce_range
+
+    def transform(self, alpha, folding):
+        assert (alpha, folding) == (0.3, True)
+        return types.SimpleNamespace(model=self.model, save=lambda path: onnx.save(self.model, path))
+
+
+def test_smooth_quant_gets_what_it_can_read(tiny_model, tiny_file, calibration, images, tmp_path, monkeypatch):
+    name = "neural_compressor"
+    for part in ("", ".adaptor", ".adaptor.ox_utils", ".adaptor.ox_utils.smooth_quant"):
+        monkeypatch.setitem(sys.modules, name + part, types.ModuleType(name + part))
+    sys.modules[name + part].ORTSmoothQuant = StandInSmoothQuant
+    options = {"SmoothQuant": True, "SmoothQuantAlpha": 0.3}
+    result = quantize(tiny_file, calibration, tmp_path, onnx_extra_options=options)
+    assert StandInSmoothQuant.seen == [(1, 3, 32, 16)] * len(images)
+    assert result.details["calibration_images"] == len(images)
+    assert cosine(run(result.path, images), tiny_model(images).numpy()).min() > 0.99
+
+
+def test_smooth_quant_itself(tiny_model, tiny_file, calibration, images, tmp_path):
+    pytest.importorskip("neural_compressor.adaptor.ox_utils.smooth_quant", exc_type=ImportError)
+    result = quantize(tiny_file, calibration, tmp_path, onnx_extra_options={"SmoothQuant": True})
+    assert cosine(run(result.path, images), tiny_model(images).numpy()).min() > 0.99
 
 
 def test_a_missing_package_is_named(tiny_file, calibration, tmp_path, monkeypatch):

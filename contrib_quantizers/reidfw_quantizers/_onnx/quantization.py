@@ -212,7 +212,7 @@ def quantize_qdq(
                 overrides = {name: [_range_override(limits, options.activType)] for name, limits in ranges.items()}
                 reader = _FirstOnly(images)
             quantize_static(
-                prepared,
+                str(prepared),  # neural-compressor, which SmoothQuant is handed on to, knows no Path
                 path,
                 reader,
                 quant_format=QuantFormat.QDQ,
@@ -311,16 +311,27 @@ def _range_override(limits: tuple[float, float], activation_type: str) -> dict[s
 
 def _extra_options(extra: OnnxExtraOptions, *, by_image: bool, known: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = extra.model_dump(exclude={"weights_tensor_override", "activations_tensor_override"})
-    overrides = dict(known) | {
-        tensor: [_override(setting)]
-        for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override)
-    }
+    overrides = dict(known)
+    for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override):
+        [before] = overrides.get(tensor, [{}])
+        overrides[tensor] = [_merged(before, _override(setting))]
     if overrides:
         options["TensorQuantOverrides"] = overrides
     if by_image:
         # histograms of one image after the other: all at once, ONNX Runtime keeps each activation of each image
         options["CalibStridedMinMax"] = 1
     return options
+
+
+def _merged(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's settings of a tensor, with the range that is known of it where they name none."""
+    if "scale" in given or "zero_point" in given:
+        return dict(given)
+    if "scale" in known and known["quant_type"] != given["quant_type"]:
+        lowest = 0 if known["quant_type"] == QuantType.QUInt8 else -128
+        low, high = (known["scale"] * np.float32(end - known["zero_point"]) for end in (lowest, lowest + 255))
+        known = {"rmin": low, "rmax": high}
+    return {**known, **given}
 
 
 def _override(setting: TensorOverride) -> dict[str, Any]:
