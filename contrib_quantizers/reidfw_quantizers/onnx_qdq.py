@@ -39,8 +39,8 @@ class OnnxQuantizer(Quantizer):
     """Post-training quantization with ONNX Runtime, in the QDQ format.
 
     A Keras model is first converted to ONNX (input ``image`` as (batch, C, H, W), output ``embedding``); an ONNX
-    model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that holds
-    8-bit weights already is handed on unchanged. The result is ``<name of the model>.onnx``.
+    model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that is
+    quantized already, to whatever width, is handed on unchanged. The result is ``<name of the model>.onnx``.
 
     With ``optimize`` a per_tensor Keras model is equalised across layers first; ``optimized_model.keras`` holds the
     float model that was converted, which gives the same embeddings.
@@ -143,9 +143,9 @@ class OnnxQuantizer(Quantizer):
                     model.path.name,
                 )
         float_model, grids = self._float_onnx(source)
-        if quantization.is_quantized(float_model):
+        if found := quantization.quantized_format(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
-            return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
+            return replace(model, format=found, details={**model.details, "already_quantized": True})
         if grids:
             params = params.for_trained_ranges()
         if params.onnx_quant_parameters.calibrate_method == "Distribution":
@@ -177,7 +177,7 @@ class OnnxQuantizer(Quantizer):
         )
         return ModelFile(
             path=path,
-            format=self._format(),
+            format=quantization.qdq_format(*params.onnx_quant_parameters.bits()),
             name=model.name,
             input_shape=input_shape,
             embedding_dim=quantization.dimensions(quantized.graph.output[0])[-1],
@@ -264,17 +264,9 @@ class OnnxQuantizer(Quantizer):
                 grids = take_grids(float_model)
         else:
             float_model = quantization.load_onnx(model.path)
-        if quantization.is_quantized(float_model):
+        if quantization.quantized_format(float_model):
             return float_model, grids
         return at_least_opset(float_model, params.target_opset, model.path.name), grids
-
-    def _format(self) -> ModelFormat:
-        """The declared format, or for other widths one like ``int4x16_qdq`` (weights x activations)."""
-        options = self.params.onnx_quant_parameters
-        weight_bits, activation_bits = (name.rpartition("t")[2] for name in (options.weightType, options.activType))
-        if (weight_bits, activation_bits) == ("8", "8"):
-            return self.produces
-        return ModelFormat("onnx", f"int{weight_bits}x{activation_bits}_qdq")
 
     def _require_packages(self, *, from_keras: bool) -> None:
         wanted = {"onnx": "onnx", "onnxruntime": "onnxruntime"}

@@ -59,6 +59,11 @@ class OnnxQuantParameters(_EmptyIsDefault):
     nodes_to_exclude: tuple[str, ...] = ()
     """Names of the nodes to keep in float."""
 
+    def bits(self) -> tuple[int, int]:
+        """Widths of weights and activations."""
+        weights, activations = (int(name.rpartition("t")[2]) for name in (self.weightType, self.activType))
+        return weights, activations
+
 
 class TensorOverride(ComponentParams):
     """Quantization of one tensor, instead of what the general settings would give it."""

@@ -210,6 +210,35 @@ def test_a_quantized_model_is_handed_on_unchanged(float_onnx, calibration, tmp_p
     assert "is quantized already" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("types", "numeric"), [(("Int16", "Int16"), "int16x16_qdq"), (("Int4", "UInt8"), "int4x8_qdq")]
+)
+def test_a_model_quantized_to_other_widths_is_known_too(tiny_file, calibration, tmp_path, types, numeric):
+    options = dict(zip(("weightType", "activType"), types, strict=True))
+    quantized = quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters=options)
+    assert quantized.format.numeric == numeric
+    given = dataclasses.replace(tiny_file, path=quantized.path)
+    assert OnnxQuantizer().inspect_model(model=given).format == quantized.format
+    again = quantize(given, calibration, tmp_path)
+    assert (again.path, again.format, again.details["already_quantized"]) == (quantized.path, quantized.format, True)
+
+
+def test_enlarged_scales_are_told_once(tiny_model, calibration, tmp_path, caplog):
+    """Channels whose weights are tiny beside their bias, as dead ones are."""
+    import keras
+
+    from .conftest import save
+
+    model = keras.models.clone_model(tiny_model)
+    model.set_weights(tiny_model.get_weights())
+    first = next(weight for weight in model.weights if weight.path.endswith("kernel"))
+    first.assign(first.numpy() * np.where(np.arange(12) < 8, 1e-12, 1))
+    with caplog.at_level("INFO"):
+        quantize(save(model, tmp_path / "dead.keras"), calibration, tmp_path)
+    assert "enlarged the weight scale of 8 channels" in caplog.text
+    assert "Increased scale[" not in caplog.text
+
+
 def test_a_model_of_the_user_is_inspected_first(float_onnx, tiny_file, calibration, tmp_path):
     """Channels last, channels first, and a file that is quantized already."""
     seen = OnnxQuantizer().inspect_model(model=dataclasses.replace(float_onnx, format=ModelFormat("onnx")))

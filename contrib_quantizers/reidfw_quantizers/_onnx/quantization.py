@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,13 @@ from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, Quan
 logger = logging.getLogger(__name__)
 
 _CHANNELS = (1, 3, 4)
-_INTEGER_8_BIT = frozenset({onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
+_BITS = {
+    getattr(onnx.TensorProto, f"{sign}INT{bits}"): bits
+    for sign in ("", "U")
+    for bits in (2, 4, 8, 16)
+    if hasattr(onnx.TensorProto, f"{sign}INT{bits}")
+}
+"""Widths of the integer types of weights and activations; biases are int32."""
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
@@ -55,9 +62,28 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a model holds weights of 8-bit integers."""
-    return any(tensor.data_type in _INTEGER_8_BIT for tensor in model.graph.initializer)
+def quantized_format(model: onnx.ModelProto) -> ModelFormat | None:
+    """The format of a quantized model, see :func:`qdq_format`; None for a float model.
+
+    A model is quantized where it holds QuantizeLinear or DequantizeLinear of any width, or weights of 8-bit integers.
+    """
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    rounding = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    if not rounding and not any(_BITS.get(kind) == 8 for kind in types.values()):
+        return None
+    found: dict[str, int] = {}
+    for node in rounding:
+        place = 0 if node.op_type == "DequantizeLinear" else 2
+        bits = _BITS.get(types.get(node.input[place], 0), 0) if len(node.input) > place else 0
+        found[node.op_type] = max(bits, found.get(node.op_type, 0))
+    weights, activations = found.get("DequantizeLinear", 0), found.get("QuantizeLinear", 0)
+    return qdq_format(weights or activations or 8, activations or weights or 8)
+
+
+def qdq_format(weight_bits: int, activation_bits: int) -> ModelFormat:
+    """``onnx/int8_qdq``, or for other widths one like ``onnx/int4x16_qdq`` (weights x activations)."""
+    is_8_bit = weight_bits == activation_bits == 8
+    return ModelFormat("onnx", "int8_qdq" if is_8_bit else f"int{weight_bits}x{activation_bits}_qdq")
 
 
 def image_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -83,7 +109,7 @@ def inspect_onnx(model: ModelFile) -> ModelFile:
         raise DataError(f"{model.path} gives {output}; a ReID model gives (batch, D): one embedding an image")
     return replace(
         model,
-        format=ModelFormat.parse("onnx/int8_qdq" if is_quantized(opened) else "onnx/float32"),
+        format=quantized_format(opened) or ModelFormat.parse("onnx/float32"),
         input_shape=_image_shape(dimensions(image_inputs(opened)[0]), str(model.path)),
         embedding_dim=output[1],
     )
@@ -195,7 +221,11 @@ def quantize_qdq(
     method = options.calibrate_method if params.activation_clipping == "none" else "MinMax"
     by_image = method != "MinMax"
     try:
-        with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
+        with (
+            tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder,
+            prints_to_log(logger),
+            _scales_summed_up(),
+        ):
             # by path: given a model in memory, ONNX Runtime moves its weights to a file that its checks then miss
             given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
             onnx.save(model, given)
@@ -239,6 +269,28 @@ def quantize_qdq(
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise DataError(f"ONNX Runtime cannot quantize the model: {reason}") from cause
     return images.count, images.input_shape
+
+
+@contextmanager
+def _scales_summed_up() -> Iterator[None]:
+    """Lowers what ONNX Runtime says of each channel whose weight scale it enlarges to DEBUG, and says it once."""
+    root, count = logging.getLogger(), 0
+
+    def lowered(record: logging.LogRecord) -> bool:
+        nonlocal count
+        if not record.getMessage().startswith("Increased scale["):
+            return True
+        count += 1
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        return root.isEnabledFor(logging.DEBUG)
+
+    root.addFilter(lowered)
+    try:
+        yield
+    finally:
+        root.removeFilter(lowered)
+        if count:
+            logger.info("ONNX Runtime enlarged the weight scale of %d channels, for their biases to fit int32", count)
 
 
 def check_runs(path: Path) -> None:
