@@ -189,6 +189,23 @@ def test_excluded_nodes_stay_float_and_are_told(tiny_file, calibration, tmp_path
     assert f"stay in float: {first}" in caplog.text
 
 
+def test_convolutions_in_groups(calibration, images, tmp_path):
+    """Keras compiles them by themselves, as a function that ONNX does not know; their bias is corrected too."""
+    import keras
+    from keras import layers
+
+    from .conftest import save
+
+    keras.utils.set_random_seed(2)
+    image = x = keras.Input((32, 16, 3))
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = layers.Conv2D(12, 3, groups=4, activation="relu")(x)
+    model = keras.Model(image, layers.Dense(6)(layers.GlobalAveragePooling2D()(x)), name="grouped")
+    result = quantize(save(model, tmp_path / "grouped.keras"), calibration, tmp_path, bias_correction=True)
+    assert result.details["operators"]["Conv"] == 2
+    assert cosine(run(result.path, images), model(images).numpy()).min() > 0.99
+
+
 def test_an_unknown_node_is_named(tiny_file, calibration, tmp_path):
     with pytest.raises(DataError, match="has no node no_such_node; its nodes are"):
         quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"nodes_to_exclude": ["no_such_node"]})
