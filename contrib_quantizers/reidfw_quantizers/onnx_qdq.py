@@ -73,6 +73,22 @@ class OnnxQuantizer(Quantizer):
                     )
             return self
 
+        def unused(self) -> dict[str, str]:
+            """The given attributes that have no effect, each with the reason."""
+            found = super().unused()
+            for name in ("quantization_input_type", "quantization_output_type"):
+                if name in self.model_fields_set and getattr(self, name) != "float":
+                    found[name] = "ONNX models keep float"
+            extra, method = self.onnx_extra_options, self.onnx_quant_parameters.calibrate_method
+            if extra.CalibMovingAverage and self.activation_clipping != "none":
+                found["onnx_extra_options.CalibMovingAverage"] = "activation_clipping takes its place"
+            elif extra.CalibMovingAverage and method != "MinMax":
+                found["onnx_extra_options.CalibMovingAverage"] = f"for calibrate_method MinMax, not {method}"
+            for name in ("SmoothQuantAlpha", "SmoothQuantFolding"):
+                if name in extra.model_fields_set and not extra.SmoothQuant:
+                    found[f"onnx_extra_options.{name}"] = "without SmoothQuant"
+            return found
+
     @hookimpl
     def inspect_model(self, model: ModelFile) -> ModelFile:
         """Opens a Keras or ONNX file; see the hook's contract.
@@ -119,6 +135,7 @@ class OnnxQuantizer(Quantizer):
             ToolNotFound: a Python package is missing.
         """
         params: QuantizationParams = self.params
+        params.log_unused()
         from_keras = ModelFormat.of_file(model.path).container == "keras"
         self._require_packages(from_keras=from_keras)
         import onnx
@@ -146,6 +163,10 @@ class OnnxQuantizer(Quantizer):
         if found := quantization.quantized_format(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
             return replace(model, format=found, details={**model.details, "already_quantized": True})
+        if opset_of(float_model) > params.target_opset:
+            logger.info(
+                "target_opset has no effect: %s uses operator set %d already", model.path.name, opset_of(float_model)
+            )
         if grids:
             params = params.for_trained_ranges()
         if params.onnx_quant_parameters.calibrate_method == "Distribution":

@@ -141,6 +141,19 @@ class QuantizationParams(_EmptyIsDefault):
             )
         return self
 
+    def unused(self) -> dict[str, str]:
+        """The given attributes that have no effect, each with the reason."""
+        names = ("operating_mode", "iterative_quant_parameters")
+        return {name: "accepted for compatibility" for name in names if name in self.model_fields_set}
+
+    def log_unused(self) -> None:
+        """Says in the log which of the given attributes have no effect."""
+        if unused := self.unused():
+            logger.info(
+                "These attributes of quantization have no effect: %s",
+                ", ".join(f"{name} ({reason})" for name, reason in unused.items()),
+            )
+
     def for_trained_ranges(self) -> QuantizationParams:
         """These settings for a model of a quantization-aware training, which fixed ranges and biases already."""
         if self.activation_clipping != "none" or self.bias_correction:

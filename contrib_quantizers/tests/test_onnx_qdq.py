@@ -464,6 +464,40 @@ def test_one_image_is_enough(tiny_file, images, tmp_path):
     assert result.details["calibration_images"] == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [
+        ({}, {}),
+        ({"quantization_input_type": "float"}, {}),
+        ({"quantization_output_type": "int8"}, {"quantization_output_type": "ONNX models keep float"}),
+        ({"onnx_extra_options": {"CalibMovingAverage": True}}, {}),
+        (
+            {
+                "onnx_extra_options": {"CalibMovingAverage": True},
+                "onnx_quant_parameters": {"calibrate_method": "Entropy"},
+            },
+            {"onnx_extra_options.CalibMovingAverage": "for calibrate_method MinMax, not Entropy"},
+        ),
+        (
+            {"onnx_extra_options": {"CalibMovingAverage": True}, "activation_clipping": "mse"},
+            {"onnx_extra_options.CalibMovingAverage": "activation_clipping takes its place"},
+        ),
+        (
+            {"onnx_extra_options": {"SmoothQuantAlpha": 0.3}},
+            {"onnx_extra_options.SmoothQuantAlpha": "without SmoothQuant"},
+        ),
+    ],
+)
+def test_unused_attributes_are_known(given, unused):
+    assert OnnxQuantizer.Params.model_validate(given).unused() == unused
+
+
+def test_an_older_operator_set_is_not_gone_back_to(float_onnx, calibration, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        assert quantize(float_onnx, calibration, tmp_path, target_opset=13).details["opset"] == 15
+    assert "target_opset has no effect: other_tool.onnx uses operator set 15 already" in caplog.text
+
+
 def test_smooth_quant_stands_alone():
     for other in ({"bias_correction": True}, {"activation_clipping": "mse"}):
         with pytest.raises(ValueError, match="SmoothQuant changes the activations"):
