@@ -55,6 +55,18 @@ class OnnxQuantizer(Quantizer):
         """The ``quantization`` section; input and output types have no effect."""
 
         @model_validator(mode="after")
+        def _check_types(self) -> Self:
+            """ONNX Runtime refuses some pairs of types, or cannot run what it makes of them."""
+            options = self.onnx_quant_parameters
+            weights, activations = options.bits()
+            if (options.weightType, options.activType) == ("UInt8", "Int8") or (weights, activations) == (8, 4):
+                raise ValueError(
+                    f"onnx_quant_parameters: ONNX Runtime does not take {options.weightType} weights with "
+                    f"{options.activType} activations"
+                )
+            return self
+
+        @model_validator(mode="after")
         def _check_training(self) -> Self:
             """Training rounds to the grid of 8-bit integers, with a zero point for activations and none for weights."""
             options, extra = self.onnx_quant_parameters, self.onnx_extra_options

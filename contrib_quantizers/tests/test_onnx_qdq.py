@@ -211,6 +211,31 @@ def test_an_unknown_node_is_named(tiny_file, calibration, tmp_path):
         quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"nodes_to_exclude": ["no_such_node"]})
 
 
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        (["Conv", "Convv"], r"there is no operator Convv \(did you mean 'Conv'\?\)"),
+        (["MatMul"], "the model has no MatMul; it has Clip, Conv, "),
+    ],
+)
+def test_operator_types_are_checked(tiny_file, calibration, tmp_path, types, message):
+    with pytest.raises(DataError, match=message):
+        quantize(tiny_file, calibration, tmp_path, onnx_quant_parameters={"op_types_to_quantize": types})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_operator_types_of_other_models_may_be_listed(tiny_file, calibration, tmp_path):
+    options = {"onnx_quant_parameters": {"op_types_to_quantize": ["Conv", "MatMul"]}}
+    assert quantize(tiny_file, calibration, tmp_path, **options).details["float_layers"] == []
+
+
+@pytest.mark.parametrize("types", [("UInt8", "Int8"), ("Int8", "Int4"), ("UInt8", "UInt4")])
+def test_types_that_onnx_runtime_refuses(types):
+    options = dict(zip(("weightType", "activType"), types, strict=True))
+    with pytest.raises(ValueError, match=f"does not take {types[0]} weights with {types[1]} activations"):
+        OnnxQuantizer.Params.model_validate({"onnx_quant_parameters": options})
+
+
 def test_an_onnx_model_with_channels_last(mobilenet_model, float_onnx, calibration, images, tmp_path):
     """The order of the input's dimensions is found by comparing them with the images."""
     result = quantize(float_onnx, calibration, tmp_path)

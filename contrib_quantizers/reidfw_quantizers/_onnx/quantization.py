@@ -21,9 +21,18 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError, prints_to_log
+from reidfw_core.api import (
+    CalibrationSet,
+    DataError,
+    ModelFile,
+    ModelFormat,
+    ReidfwError,
+    nearest_match,
+    prints_to_log,
+)
 from reidfw_quantizers._onnx.bias_correction import correct_biases, give_biases
 from reidfw_quantizers._onnx.clipping import clipped_ranges
 from reidfw_quantizers._onnx.ranges import Grid
@@ -334,6 +343,17 @@ def _check_names(model: onnx.ModelProto, options: OnnxQuantParameters) -> None:
         shown = ", ".join(sorted(names)[:20])
         raise DataError(
             f"The model has no node {', '.join(unknown)}; its nodes are {shown}{' ...' * (len(names) > 20)}"
+        )
+    asked, present = set(options.op_types_to_quantize), {node.op_type for node in model.graph.node}
+    known = present | QDQRegistry.keys() | QLinearOpsRegistry.keys()
+    for op_type in sorted(asked - known):
+        near = nearest_match(op_type, known)
+        raise DataError(
+            f"op_types_to_quantize: there is no operator {op_type}" + (f" (did you mean '{near}'?)" if near else "")
+        )
+    if asked and not asked & present:
+        raise DataError(
+            f"op_types_to_quantize: the model has no {', '.join(sorted(asked))}; it has {', '.join(sorted(present))}"
         )
 
 
