@@ -462,6 +462,54 @@ def test_a_model_with_two_outputs(float_onnx, calibration, tmp_path):
         quantize(changed(float_onnx, tmp_path / "two.onnx", second_output), calibration, tmp_path)
 
 
+def other_tools_model(path, *, opset=13, batch="n", dtype=np.float32, weights_as_inputs=False):
+    """Convolution, BatchNorm and ReLU as a tool other than tf2onnx writes them; D = 8."""
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    weights = {
+        "w": rng.normal(0, 0.3, (8, 3, 3, 3)),
+        "bias": rng.normal(0, 0.1, 8),
+        **{name: rng.uniform(0.5, 1.5, 8) for name in ("scale", "shift", "mean", "variance")},
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "w", "bias"], ["a"], "first", strides=[2, 2]),
+        helper.make_node("BatchNormalization", ["a", "scale", "shift", "mean", "variance"], ["b"], "norm"),
+        helper.make_node("Relu", ["b"], ["c"], "relu"),
+        helper.make_node("GlobalAveragePool", ["c"], ["d"], "pool"),
+        helper.make_node("Flatten", ["d"], ["embedding"], "flat"),
+    ]
+    tensors = [numpy_helper.from_array(values.astype(dtype), name) for name, values in weights.items()]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [
+            helper.make_tensor_value_info("image", kind, [batch, 3, 32, 16]),
+            *(helper.make_tensor_value_info(tensor.name, kind, tensor.dims) for tensor in tensors * weights_as_inputs),
+        ],
+        [helper.make_tensor_value_info("embedding", kind, [batch, 8])],
+        tensors,
+    )
+    ir_version = 3 if weights_as_inputs else 8
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version), path)
+    return ModelFile(path=path, format=ModelFormat.parse("onnx/float32"), name="other_int8")
+
+
+@pytest.mark.parametrize("opset", [7, 17])
+def test_weights_among_the_inputs(calibration, images, tmp_path, capfd, opset):
+    """As old tools write them: they are constants nonetheless, so that BatchNorm is folded."""
+    model_file = other_tools_model(tmp_path / "old.onnx", opset=opset, weights_as_inputs=True)
+    assert OnnxQuantizer().inspect_model(model=model_file).input_shape == (32, 16, 3)
+    result = quantize(model_file, calibration, tmp_path)
+    assert capfd.readouterr().err == ""
+    assert result.details["opset"] == 17
+    assert "BatchNormalization" not in result.details["operators"]
+    session = onnxruntime.InferenceSession(str(model_file.path), providers=["CPUExecutionProvider"])
+    wanted = session.run(None, {"image": images.transpose(0, 3, 1, 2)})[0]
+    assert cosine(run(result.path, images), wanted).min() > 0.99
+
+
 def test_an_image_of_any_size_is_refused(float_onnx, tmp_path):
     def free_size(model):
         for place in (1, 2):

@@ -51,8 +51,15 @@ _BITS = {
 """Widths of the integer types of weights and activations; biases are int32."""
 
 
+_WEIGHTS_APART = 4
+"""The oldest file version whose weights need not be inputs."""
+
+
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Reads and checks an ``.onnx`` file with one image input and one output.
+
+    Old tools list the weights among the inputs too. They are taken out, or they would not count as constant: nothing
+    could be folded.
 
     Raises:
         DataError: the file is missing, not an ONNX model, or has several inputs or outputs.
@@ -66,6 +73,10 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise DataError(f"{path} cannot be read as an ONNX model: {reason}") from cause
     inputs, outputs = image_inputs(model), model.graph.output
+    if len(inputs) < len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
+        model.ir_version = max(model.ir_version, _WEIGHTS_APART)
     if len(inputs) != 1 or len(outputs) != 1:
         raise DataError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a ReID model has one each")
     return model
