@@ -299,6 +299,7 @@ class OnnxQuantizer(Quantizer):
             float_model = quantization.load_onnx(model.path)
         if quantization.quantized_format(float_model):
             return float_model, grids
+        quantization.check_float(float_model, model.path.name)
         return at_least_opset(float_model, params.target_opset, model.path.name), grids
 
     def _require_packages(self, *, from_keras: bool) -> None:

@@ -510,6 +510,51 @@ def test_weights_among_the_inputs(calibration, images, tmp_path, capfd, opset):
     assert cosine(run(result.path, images), wanted).min() > 0.99
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": np.float16}, "takes float16 images; only float32 models are quantized"),
+        ({"batch": 4}, "takes 4 images at a time, and calibration gives one"),
+    ],
+)
+def test_models_of_another_kind_are_refused(calibration, tmp_path, options, message):
+    model_file = other_tools_model(tmp_path / "other.onnx", **options)
+    with pytest.raises(DataError, match=message):
+        OnnxQuantizer().inspect_model(model=model_file)
+    with pytest.raises(DataError, match=message):
+        quantize(model_file, calibration, tmp_path)
+
+
+def test_a_weight_that_is_no_number_is_named(calibration, tmp_path):
+    def spoil(model):
+        [weight] = [tensor for tensor in model.graph.initializer if tensor.name == "w"]
+        values = onnx.numpy_helper.to_array(weight).copy()
+        values[0] = np.nan
+        weight.CopyFrom(onnx.numpy_helper.from_array(values, "w"))
+
+    model_file = changed(other_tools_model(tmp_path / "good.onnx"), tmp_path / "bad.onnx", spoil)
+    with pytest.raises(DataError, match=r"bad\.onnx has NaN among its weights, in w of Conv first"):
+        quantize(model_file, calibration, tmp_path)
+
+
+def test_an_activation_that_is_no_number_is_named(images, tmp_path):
+    """With clipping also where only one image makes it so."""
+
+    def with_root(model):
+        model.graph.node[2].op_type = "Sqrt"
+        for tensor in model.graph.initializer:
+            values = np.abs(onnx.numpy_helper.to_array(tensor)) * (tensor.name != "mean")
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    model_file = changed(other_tools_model(tmp_path / "good.onnx"), tmp_path / "bad.onnx", with_root)
+    positive = images - images.min()
+    quantize(model_file, calibration_of(positive), tmp_path, activation_clipping="mse")
+    last_is_bad = calibration_of(np.concatenate([positive, -5 - positive[:1]]))
+    for calibration, clipping in ((calibration_of(-5 - positive), "none"), (last_is_bad, "mse")):
+        with pytest.raises(DataError, match="The float model gives NaN or infinity in c"):
+            quantize(model_file, calibration, tmp_path, activation_clipping=clipping)
+
+
 def test_an_image_of_any_size_is_refused(float_onnx, tmp_path):
     def free_size(model):
         for place in (1, 2):

@@ -36,7 +36,7 @@ from reidfw_core.api import (
 from reidfw_quantizers._onnx.bias_correction import correct_biases, give_biases
 from reidfw_quantizers._onnx.clipping import clipped_ranges
 from reidfw_quantizers._onnx.ranges import Grid
-from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_images, no_images
+from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_image, checked_images, no_images
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
 logger = logging.getLogger(__name__)
@@ -117,19 +117,48 @@ def dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
 
 
+def check_float(model: onnx.ModelProto, name: str) -> None:
+    """Checks that a float model can be quantized: one float32 image at a time, and numbers for weights.
+
+    Raises:
+        DataError: it takes another number format or several images at a time, or a weight is NaN.
+    """
+    tensor = image_inputs(model)[0].type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise DataError(f"{name} takes {kind} images; only float32 models are quantized", hint="Export it in float32.")
+    batch = tensor.shape.dim[0].dim_value if tensor.shape.dim else 1
+    if batch > 1:
+        raise DataError(
+            f"{name} takes {batch} images at a time, and calibration gives one",
+            hint="Export it with a free batch size, or with batch 1.",
+        )
+    readers = {value: node for node in reversed(model.graph.node) for value in node.input}
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype.kind == "f" and np.isnan(values).any() and weight.name in readers:
+            reader = readers[weight.name]
+            layer = f"{reader.op_type} {reader.name or reader.output[0]}"
+            raise DataError(f"{name} has NaN among its weights, in {weight.name} of {layer}")
+
+
 def inspect_onnx(model: ModelFile) -> ModelFile:
     """The same model with input shape, embedding length and number format.
 
     Raises:
-        DataError: the file is not an ONNX model from one image of fixed size to one vector.
+        DataError: the file is not an ONNX model from one image of fixed size to one vector, or a float model that
+            cannot be quantized.
     """
     opened = load_onnx(model.path)
+    found = quantized_format(opened)
+    if found is None:
+        check_float(opened, str(model.path))
     output = dimensions(opened.graph.output[0])
     if len(output) != 2 or output[1] is None:
         raise DataError(f"{model.path} gives {output}; a ReID model gives (batch, D): one embedding an image")
     return replace(
         model,
-        format=quantized_format(opened) or ModelFormat.parse("onnx/float32"),
+        format=found or ModelFormat.parse("onnx/float32"),
         input_shape=_image_shape(dimensions(image_inputs(opened)[0]), str(model.path)),
         embedding_dim=output[1],
     )
@@ -152,7 +181,8 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
     Args:
         calibration: the images, (1, H, W, C) each.
         input_value: the model's input.
-        keep: how many of the first images are held in memory, in :attr:`first`.
+        keep: how many of the first images are held in memory, in :attr:`first`. :attr:`opening` is the very first one,
+            before anything was read.
 
     Raises:
         DataError: there is no image, or the images do not fit the model.
@@ -169,6 +199,9 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         height, width, channels = first.shape[1:]
         self.input_shape = (height, width, channels)
         self._channels_first = _channels_first(dimensions(input_value), self.input_shape)
+        self.opening = self._feed(
+            checked_image(first, self.input_shape, f"Calibration image 1 of {calibration.origin}")
+        )
         self._images: Iterator[np.ndarray] = checked_images(calibration, self.input_shape)
         self._left: int | None = None
         self.count = 0
@@ -183,11 +216,14 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         if self._left is not None:
             self._left -= 1
         self.count += 1
-        arranged = np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if self._channels_first else image
-        feed = {self._input_value.name: arranged}
+        feed = self._feed(image)
         if len(self.first) < self._keep:
             self.first.append(feed)
         return feed
+
+    def _feed(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        arranged = np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if self._channels_first else image
+        return {self._input_value.name: arranged}
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Lets :meth:`get_next` give the next ``end_index - start_index`` images; ranges follow each other."""
@@ -261,6 +297,10 @@ def quantize_qdq(
                 ranges = clipped_ranges(graph, iter(images.get_next, None), params.activation_clipping)
                 overrides = {name: [_range_override(limits, options.activType)] for name, limits in ranges.items()}
                 reader = _FirstOnly(images)
+            else:
+                clipped_ranges(
+                    graph, [images.opening], "none"
+                )  # ONNX Runtime leaves NaN out, or calls it a scale issue
             quantize_static(
                 str(prepared),  # neural-compressor, which SmoothQuant is handed on to, knows no Path
                 path,

@@ -61,7 +61,7 @@ def calibrate(content: bytes, images: Iterable[np.ndarray], clipping: Clipping) 
         for index, values in seen.items():
             values.add(interpreter.get_tensor(index))
     for index, values in seen.items():
-        if not np.isfinite(values.range()).all():
+        if not values.is_finite():
             raise DataError(f"The float model gives NaN or infinity in {graph.tensors[index].name.decode()}")
     set_ranges(
         model,
