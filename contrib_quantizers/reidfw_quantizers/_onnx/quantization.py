@@ -175,6 +175,21 @@ def _image_shape(sizes: Sequence[int | None], name: str) -> tuple[int, int, int]
     raise DataError(f"{name} takes {tuple(sizes)}; a ReID model takes an image of fixed height, width and channels")
 
 
+def arranged(images: np.ndarray, input_value: onnx.ValueInfoProto) -> np.ndarray:
+    """Images (N, H, W, C) in the order of the dimensions of an input, channels first where both orders would do.
+
+    Raises:
+        DataError: the input takes images of another size.
+    """
+    sizes, (height, width, channels) = dimensions(input_value), images.shape[1:]
+    for shape, channels_first in (((channels, height, width), True), ((height, width, channels), False)):
+        if len(sizes) == 4 and all(size in (None, wanted) for size, wanted in zip(sizes[1:], shape, strict=True)):
+            return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if channels_first else images
+    raise DataError(
+        f"The model takes images {tuple(sizes[1:])}; the calibration images are {(height, width, channels)} (H, W, C)"
+    )
+
+
 class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
     """Calibration images as ONNX Runtime reads them, one at a time and in the order of the file's dimensions.
 
@@ -198,7 +213,6 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
             raise no_images(calibration)
         height, width, channels = first.shape[1:]
         self.input_shape = (height, width, channels)
-        self._channels_first = _channels_first(dimensions(input_value), self.input_shape)
         self.opening = self._feed(
             checked_image(first, self.input_shape, f"Calibration image 1 of {calibration.origin}")
         )
@@ -222,8 +236,7 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         return feed
 
     def _feed(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        arranged = np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if self._channels_first else image
-        return {self._input_value.name: arranged}
+        return {self._input_value.name: arranged(image, self._input_value)}
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Lets :meth:`get_next` give the next ``end_index - start_index`` images; ranges follow each other."""
@@ -377,14 +390,6 @@ def float_layers(model: onnx.ModelProto) -> tuple[str, ...]:
 def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
     """How often each kind of operator occurs, sorted by kind."""
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
-
-
-def _channels_first(sizes: Sequence[int | None], image_shape: tuple[int, ...]) -> bool:
-    height, width, channels = image_shape
-    for shape, channels_first in (((channels, height, width), True), ((height, width, channels), False)):
-        if len(sizes) == 4 and all(size in (None, wanted) for size, wanted in zip(sizes[1:], shape, strict=True)):
-            return channels_first
-    raise DataError(f"The model takes images {tuple(sizes[1:])}; the calibration images are {image_shape} (H, W, C)")
 
 
 def _check_names(model: onnx.ModelProto, options: OnnxQuantParameters) -> None:
