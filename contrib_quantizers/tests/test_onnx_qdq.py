@@ -189,7 +189,7 @@ def test_excluded_nodes_stay_float_and_are_told(tiny_file, calibration, tmp_path
     assert f"stay in float: {first}" in caplog.text
 
 
-def test_convolutions_in_groups(calibration, images, tmp_path):
+def test_convolutions_in_groups(calibration, images, tmp_path, caplog):
     """Keras compiles them by themselves, as a function that ONNX does not know; their bias is corrected too."""
     import keras
     from keras import layers
@@ -201,7 +201,10 @@ def test_convolutions_in_groups(calibration, images, tmp_path):
     x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
     x = layers.Conv2D(12, 3, groups=4, activation="relu")(x)
     model = keras.Model(image, layers.Dense(6)(layers.GlobalAveragePooling2D()(x)), name="grouped")
-    result = quantize(save(model, tmp_path / "grouped.keras"), calibration, tmp_path, bias_correction=True)
+    with caplog.at_level("INFO"):
+        result = quantize(save(model, tmp_path / "grouped.keras"), calibration, tmp_path, bias_correction=True)
+    assert "Biases of 2 layers corrected" in caplog.text
+    assert "leaves dense layers alone that are a MatMul, which has no bias: MatMul_0" in caplog.text
     assert result.details["operators"]["Conv"] == 2
     assert cosine(run(result.path, images), model(images).numpy()).min() > 0.99
 

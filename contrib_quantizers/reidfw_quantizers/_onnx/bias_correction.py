@@ -129,6 +129,14 @@ def correct_biases(
             if tensor.name == bias.initializer:
                 tensor.CopyFrom(numpy_helper.from_array(bias.values, tensor.name))
     logger.info("Biases of %d layers corrected with %d images, by at most %.3g", len(biases), len(feeds), largest)
+    weights = {tensor.name for tensor in reference.graph.initializer}
+    left = [
+        node.name for node in reference.graph.node if node.op_type == "MatMul" and not weights.isdisjoint(node.input)
+    ]
+    if left:
+        logger.info(
+            "bias_correction leaves dense layers alone that are a MatMul, which has no bias: %s", ", ".join(left)
+        )
 
 
 def _channel_mean(values: np.ndarray) -> Array:
