@@ -27,16 +27,18 @@ def checked_images(calibration: CalibrationSet, input_shape: tuple[int, int, int
     """
     number = 0
     for number, image in enumerate(calibration.images(), start=1):
-        if image.shape != (1, *input_shape):
-            raise DataError(
-                f"Calibration image {number} of {calibration.origin} has shape {image.shape}, "
-                f"but the model takes {(1, *input_shape)}"
-            )
-        if not np.isfinite(image).all():
-            raise DataError(f"Calibration image {number} of {calibration.origin} holds NaN or infinity")
-        yield np.ascontiguousarray(image, np.float32)
+        yield checked_image(image, input_shape, f"Calibration image {number} of {calibration.origin}")
     if number == 0:
         raise no_images(calibration)
+
+
+def checked_image(image: np.ndarray, input_shape: tuple[int, int, int], name: str) -> np.ndarray:
+    """The image as (1, H, W, C) float32; DataError where it has another shape or holds NaN or infinity."""
+    if image.shape != (1, *input_shape):
+        raise DataError(f"{name} has shape {image.shape}, but the model takes {(1, *input_shape)}")
+    if not np.isfinite(image).all():
+        raise DataError(f"{name} holds NaN or infinity")
+    return np.ascontiguousarray(image, np.float32)
 
 
 def no_images(calibration: CalibrationSet) -> DataError:

@@ -36,13 +36,17 @@ class Extremes:
     high: float = -np.inf
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Takes the values of one image in, of any shape."""
-        self.low = min(self.low, float(values.min()))
-        self.high = max(self.high, float(values.max()))
+        """Takes the values of one image in, of any shape; NaN among them stays."""
+        self.low = float(np.minimum(self.low, values.min()))
+        self.high = float(np.maximum(self.high, values.max()))
 
     def range(self) -> tuple[float, float]:
         """The lowest and the highest value."""
         return self.low, self.high
+
+    def is_finite(self) -> bool:
+        """Whether no value was NaN or infinity."""
+        return bool(np.isfinite(self.range()).all())
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class Histogram(Extremes):
         """Takes the values of one image in, of any shape."""
         super(Histogram, self).add(values)
         largest = max(-self.low, self.high)
-        if largest == 0:
+        if largest == 0 or not np.isfinite(largest):
             return
         if self.limit == 0:
             self.limit = float(2.0 ** np.ceil(np.log2(largest)))

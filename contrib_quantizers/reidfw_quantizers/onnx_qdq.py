@@ -39,8 +39,8 @@ class OnnxQuantizer(Quantizer):
     """Post-training quantization with ONNX Runtime, in the QDQ format.
 
     A Keras model is first converted to ONNX (input ``image`` as (batch, C, H, W), output ``embedding``); an ONNX
-    model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that holds
-    8-bit weights already is handed on unchanged. The result is ``<name of the model>.onnx``.
+    model is brought to ``target_opset`` where it is older. Input and output stay float32. An ONNX model that is
+    quantized already, to whatever width, is handed on unchanged. The result is ``<name of the model>.onnx``.
 
     With ``optimize`` a per_tensor Keras model is equalised across layers first; ``optimized_model.keras`` holds the
     float model that was converted, which gives the same embeddings.
@@ -54,6 +54,18 @@ class OnnxQuantizer(Quantizer):
 
     class Params(QuantizationParams):
         """The ``quantization`` section; input and output types have no effect."""
+
+        @model_validator(mode="after")
+        def _check_types(self) -> Self:
+            """ONNX Runtime refuses some pairs of types, or cannot run what it makes of them."""
+            options = self.onnx_quant_parameters
+            weights, activations = options.bits()
+            if (options.weightType, options.activType) == ("UInt8", "Int8") or (weights, activations) == (8, 4):
+                raise ValueError(
+                    f"onnx_quant_parameters: ONNX Runtime does not take {options.weightType} weights with "
+                    f"{options.activType} activations"
+                )
+            return self
 
         @model_validator(mode="after")
         def _check_training(self) -> Self:
@@ -73,6 +85,22 @@ class OnnxQuantizer(Quantizer):
                         f"{name} is {value}, but quantization_type QAT trains for {' or '.join(map(str, allowed))}"
                     )
             return self
+
+        def unused(self) -> dict[str, str]:
+            """The given attributes that have no effect, each with the reason."""
+            found = super().unused()
+            for name in ("quantization_input_type", "quantization_output_type"):
+                if name in self.model_fields_set and getattr(self, name) != "float":
+                    found[name] = "ONNX models keep float"
+            extra, method = self.onnx_extra_options, self.onnx_quant_parameters.calibrate_method
+            if extra.CalibMovingAverage and self.activation_clipping != "none":
+                found["onnx_extra_options.CalibMovingAverage"] = "activation_clipping takes its place"
+            elif extra.CalibMovingAverage and method != "MinMax":
+                found["onnx_extra_options.CalibMovingAverage"] = f"for calibrate_method MinMax, not {method}"
+            for name in ("SmoothQuantAlpha", "SmoothQuantFolding"):
+                if name in extra.model_fields_set and not extra.SmoothQuant:
+                    found[f"onnx_extra_options.{name}"] = "without SmoothQuant"
+            return found
 
     @hookimpl
     def inspect_model(self, model: ModelFile) -> ModelFile:
@@ -120,6 +148,7 @@ class OnnxQuantizer(Quantizer):
             ToolNotFound: a Python package is missing.
         """
         params: QuantizationParams = self.params
+        params.log_unused()
         from_keras = ModelFormat.of_file(model.path).container == "keras"
         self._require_packages(from_keras=from_keras)
         import onnx
@@ -144,9 +173,13 @@ class OnnxQuantizer(Quantizer):
                     model.path.name,
                 )
         float_model, grids = self._float_onnx(source)
-        if quantization.is_quantized(float_model):
+        if found := quantization.quantized_format(float_model):
             logger.warning("%s is quantized already; it is used as it is", model.path.name)
-            return replace(model, format=self.produces, details={**model.details, "already_quantized": True})
+            return replace(model, format=found, details={**model.details, "already_quantized": True})
+        if opset_of(float_model) > params.target_opset:
+            logger.info(
+                "target_opset has no effect: %s uses operator set %d already", model.path.name, opset_of(float_model)
+            )
         if grids:
             params = params.for_trained_ranges()
         if params.onnx_quant_parameters.calibrate_method == "Distribution":
@@ -178,7 +211,7 @@ class OnnxQuantizer(Quantizer):
         )
         return ModelFile(
             path=path,
-            format=self._format(),
+            format=quantization.qdq_format(*params.onnx_quant_parameters.bits()),
             name=model.name,
             input_shape=input_shape,
             embedding_dim=quantization.dimensions(quantized.graph.output[0])[-1],
@@ -265,17 +298,10 @@ class OnnxQuantizer(Quantizer):
                 grids = take_grids(float_model)
         else:
             float_model = quantization.load_onnx(model.path)
-        if quantization.is_quantized(float_model):
+        if quantization.quantized_format(float_model):
             return float_model, grids
+        quantization.check_float(float_model, model.path.name)
         return at_least_opset(float_model, params.target_opset, model.path.name), grids
-
-    def _format(self) -> ModelFormat:
-        """The declared format, or for other widths one like ``int4x16_qdq`` (weights x activations)."""
-        options = self.params.onnx_quant_parameters
-        weight_bits, activation_bits = (name.rpartition("t")[2] for name in (options.weightType, options.activType))
-        if (weight_bits, activation_bits) == ("8", "8"):
-            return self.produces
-        return ModelFormat("onnx", f"int{weight_bits}x{activation_bits}_qdq")
 
     def _require_packages(self, *, from_keras: bool) -> None:
         wanted = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
@@ -291,7 +317,7 @@ class OnnxQuantizer(Quantizer):
             raise ToolNotFound(
                 "onnx_extra_options.SmoothQuant needs the Python package neural-compressor 2, which is not installed "
                 "or cannot be loaded (version 3 has no SmoothQuant for ONNX any more)",
-                hint='Run: pip install "neural-compressor<3" six, or set SmoothQuant: False',
+                hint='Run: pip install "neural-compressor<3" six (brings back numpy 1), or set SmoothQuant: False',
             )
 
 

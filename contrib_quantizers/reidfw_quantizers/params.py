@@ -59,6 +59,11 @@ class OnnxQuantParameters(_EmptyIsDefault):
     nodes_to_exclude: tuple[str, ...] = ()
     """Names of the nodes to keep in float."""
 
+    def bits(self) -> tuple[int, int]:
+        """Widths of weights and activations."""
+        weights, activations = (int(name.rpartition("t")[2]) for name in (self.weightType, self.activType))
+        return weights, activations
+
 
 class TensorOverride(ComponentParams):
     """Quantization of one tensor, instead of what the general settings would give it."""
@@ -135,6 +140,19 @@ class QuantizationParams(_EmptyIsDefault):
                 "and activation_clipping none with it"
             )
         return self
+
+    def unused(self) -> dict[str, str]:
+        """The given attributes that have no effect, each with the reason."""
+        names = ("operating_mode", "iterative_quant_parameters")
+        return {name: "accepted for compatibility" for name in names if name in self.model_fields_set}
+
+    def log_unused(self) -> None:
+        """Says in the log which of the given attributes have no effect."""
+        if unused := self.unused():
+            logger.info(
+                "These attributes of quantization have no effect: %s",
+                ", ".join(f"{name} ({reason})" for name, reason in unused.items()),
+            )
 
     def for_trained_ranges(self) -> QuantizationParams:
         """These settings for a model of a quantization-aware training, which fixed ranges and biases already."""

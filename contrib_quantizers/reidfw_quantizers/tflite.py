@@ -50,6 +50,11 @@ class TfliteConverter(Quantizer):
     class Params(QuantizationParams):
         """The ``quantization`` section; attributes about ONNX have no effect."""
 
+        def unused(self) -> dict[str, str]:
+            """The given attributes that have no effect, each with the reason."""
+            names = ("target_opset", "onnx_quant_parameters", "onnx_extra_options")
+            return super().unused() | {name: "for onnx_quantizer" for name in names if name in self.model_fields_set}
+
     @hookimpl
     def inspect_model(self, model: ModelFile) -> ModelFile:
         """Opens a Keras file; see the hook's contract.
@@ -91,6 +96,7 @@ class TfliteConverter(Quantizer):
         from reidfw_quantizers._tflite.conversion import check_integer, convert_to_integer
 
         params: QuantizationParams = self.params
+        params.log_unused()
         began = time.perf_counter()
         keras_model, ranges = open_trained(model.path, params)
         if ranges is not None:

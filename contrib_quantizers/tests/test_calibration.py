@@ -1,5 +1,8 @@
 """Calibration and bias correction of TensorFlow Lite files."""
 
+import logging
+import os
+
 import numpy as np
 import pytest
 from reidfw_quantizers.tflite import TfliteConverter
@@ -26,8 +29,8 @@ def sums_model():
         y = layers.DepthwiseConv2D(3, padding="same", activation="relu")(y)
         shares = layers.Conv2D(8, 1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(y))
         streams.append(layers.Multiply()([y, shares]))
-    x = layers.GlobalAveragePooling2D()(layers.Add()(streams))
-    return keras.Model(image, layers.Dense(6, use_bias=False)(x), name="sums")
+    x = layers.Conv2D(12, 3, groups=4, activation="relu")(layers.Add()(streams))
+    return keras.Model(image, layers.Dense(6, use_bias=False)(layers.GlobalAveragePooling2D()(x)), name="sums")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def test_bias_correction_keeps_the_mean(mobilenet_model, mobilenet_file, calibra
 
 
 def test_every_layer_gets_its_own_correction(sums_model, images):
-    """Also layers that shared one bias or had none: their mean sums are the float model's up to rounding."""
+    """Also with a shared bias, without one, and in groups: their mean sums are the float model's up to rounding."""
     from functools import partial
 
     from reidfw_quantizers._tflite import bias_correction
@@ -152,6 +155,37 @@ def test_every_layer_gets_its_own_correction(sums_model, images):
 
     for wanted, found in zip(sums(before, has_bias), sums(after, has_bias), strict=True):
         np.testing.assert_allclose(found, wanted, atol=2e-3 * max(1, np.abs(wanted).max()))
+
+
+def test_the_screen_is_not_taken_away(sums_file, images, tmp_path, capfd):
+    """A progress bar moves while calibration reads its images, and what is logged is seen; only chatter is not."""
+
+    def one_by_one():
+        for image in images:
+            os.write(2, b"|")
+            yield image[np.newaxis]
+
+    screen = logging.StreamHandler()
+    logging.getLogger("reidfw_quantizers").addHandler(screen)
+    logging.getLogger("reidfw_quantizers").setLevel(logging.INFO)
+    try:
+        calibration = CalibrationSet(num_images=len(images), images=one_by_one, origin="counted")
+        quantize(sums_file, calibration, tmp_path, bias_correction=True)
+    finally:
+        logging.getLogger("reidfw_quantizers").removeHandler(screen)
+        logging.getLogger("reidfw_quantizers").setLevel(logging.NOTSET)
+    seen = capfd.readouterr().err
+    assert seen.count("|") == 1 + len(images)
+    assert "Biases of 12 layers corrected with 12 images" in seen
+    assert len(seen.replace("|", "").splitlines()) == 2, "the second line is the summary"
+
+
+def test_mistakes_of_reidfw_are_not_blamed_on_the_converter(sums_file, calibration, tmp_path, monkeypatch):
+    from reidfw_quantizers._tflite import conversion
+
+    monkeypatch.setattr(conversion, "correct_biases", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        quantize(sums_file, calibration, tmp_path, bias_correction=True)
 
 
 def test_a_model_that_gives_nan_is_named(images, tmp_path, sums_model):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from reidfw_quantizers.clipping import BINS, Histogram, clipped_range
+from reidfw_quantizers.clipping import BINS, Extremes, Histogram, clipped_range
 
 METHODS = ("none", "percentile", "mse", "entropy")
 
@@ -93,3 +93,15 @@ def test_uniform_values_keep_their_range(method):
 
 def test_an_activation_that_is_always_zero():
     assert clipped_range(histogram_of(np.zeros(8)), "mse") == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", [Extremes, Histogram])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_bad_value_is_not_forgotten(kind, bad):
+    """Whichever image it comes with."""
+    good, spoilt = np.array([-1.0, 0.0, 2.0], np.float32), np.array([0.0, bad], np.float32)
+    for order in ((good, good), (spoilt, good), (good, spoilt), (good, spoilt, good)):
+        seen = kind()
+        for values in order:
+            seen.add(values)
+        assert seen.is_finite() == (len(order) == 2 and order[0] is order[1])

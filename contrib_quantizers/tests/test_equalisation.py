@@ -24,8 +24,18 @@ ACTIVATIONS = {
     "linear": layers.Identity,
     "hard swish": lambda: layers.Activation("hard_swish"),
     "leaky": lambda: layers.LeakyReLU(0.1),
+    "leaky relu": lambda: layers.ReLU(negative_slope=0.2),
+    "prelu": lambda: layers.PReLU(shared_axes=[1, 2]),
+    "prelu of each value": layers.PReLU,
+    "one prelu": lambda: layers.PReLU(shared_axes=[1, 2, 3]),
+    "function relu": lambda: keras.ops.relu,
+    "function relu6": lambda: keras.ops.relu6,
+    "function leaky": lambda: keras.ops.leaky_relu,
 }
-BLOCKS = ("conv", "valid conv", "fused conv", "pointwise", "depthwise", "multiplier", "residual", "pool", "pad", "gate")
+BLOCKS = (
+    *("conv", "valid conv", "fused conv", "pointwise", "depthwise", "multiplier", "separable", "fused separable"),
+    *("residual", "pool", "pad", "gate"),
+)
 
 
 def scramble(model, seed: int) -> None:
@@ -68,6 +78,10 @@ def random_network(draw):
                 x = finished(layers.DepthwiseConv2D(3, padding="same")(x))
             case "multiplier":
                 x = finished(layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(x))
+            case "separable":
+                x = finished(layers.SeparableConv2D(width, 3, padding="same", depth_multiplier=2, use_bias=False)(x))
+            case "fused separable":
+                x = layers.SeparableConv2D(width, 1, activation="relu6")(x)
             case "residual":
                 y = finished(layers.Conv2D(width, 1)(x))
                 x = activation()(layers.Add()([layers.Conv2D(given_width, 1)(y), x]))
@@ -87,7 +101,7 @@ def random_network(draw):
 
 
 @given(data=st.data(), max_scale=st.sampled_from([2.0, 4.0, 1e6]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 def test_a_rewritten_network_gives_the_same_outputs(data, max_scale):
     """Up to float rounding, whatever the network and whatever the image."""
     model = random_network(data.draw)
@@ -124,7 +138,7 @@ def chain(*activations):
     return model
 
 
-@pytest.mark.parametrize("activation", ["relu", "relu6"])
+@pytest.mark.parametrize("activation", ["relu", "relu6", "leaky", "prelu", "function relu", "function relu6"])
 def test_every_kind_of_pair_is_equalised_to_convergence(activation):
     """Without a limit the weights of all channels meet those of the layer behind (equation 11 of the paper)."""
     rewritten, done = equalise(chain(*[ACTIVATIONS[activation]] * 3), max_scale=1e6)
@@ -136,6 +150,20 @@ def test_every_kind_of_pair_is_equalised_to_convergence(activation):
         read = np.abs(steps[behind].by_input()).max(1)
         ratio = written / read
         assert ratio.max() / ratio.min() < 1.02, (before, behind)
+
+
+def test_a_separable_convolution_is_two():
+    """Its depthwise and its pointwise part are equalised with each other and with their neighbours."""
+    image = x = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="before", activation="relu")(x)
+    x = layers.SeparableConv2D(5, 3, name="both", activation="relu")(x)
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(layers.Conv2D(2, 1, name="behind")(x)))
+    scramble(model, 3)
+    rewritten, done = equalise(model)
+    assert done.groups == 3
+    kinds = [type(layer).__name__ for layer in rewritten.layers]
+    assert "SeparableConv2D" not in kinds
+    assert kinds.count("DepthwiseConv2D") == 1
 
 
 def test_relu6_keeps_its_kernel_and_gets_a_limit_for_each_channel():

@@ -221,6 +221,18 @@ def test_optimize_says_where_it_has_no_effect(tiny_file, calibration, tmp_path, 
     assert not (tmp_path / "optimized_model.keras").exists()
 
 
+def test_unused_attributes_are_told_once(tiny_file, calibration, tmp_path, caplog):
+    options = {"target_opset": 13, "onnx_extra_options": {"CalibMovingAverage": True}, "operating_mode": "default"}
+    with caplog.at_level(logging.INFO):
+        quantize(tiny_file, calibration, tmp_path, **options)
+    [line] = [record.getMessage() for record in caplog.records if "have no effect" in record.getMessage()]
+    assert line == (
+        "These attributes of quantization have no effect: operating_mode (accepted for compatibility), "
+        "target_opset (for onnx_quantizer), onnx_extra_options (for onnx_quantizer)"
+    )
+    assert TfliteConverter.Params.model_validate({"granularity": "per_tensor", "target_opset": None}).unused() == {}
+
+
 def test_the_converter_writes_nothing_to_the_terminal(tiny_file, calibration, tmp_path, capfd):
     quantize(tiny_file, calibration, tmp_path)
     assert capfd.readouterr() == ("", "")

@@ -159,7 +159,7 @@ def absorb_biases(network: Network) -> int:
             continue
         offsets: dict[int, Array] = {}
         for maker in group.makers:
-            if "relu" in kinds:
+            if kinds & {"relu", "leaky"}:  # neither changes what is above zero
                 amount = np.maximum(bounds[maker.outputs[0]][0], 0.0)
             else:
                 amount = np.zeros(maker.channels) if maker.mean is None else maker.mean
@@ -244,7 +244,7 @@ def _scalable_groups(network: Network) -> list[_Group]:
 
     frozen = {network.source, network.sink}
     for step in network.steps:
-        if step.kind in ("relu", "channelwise", "padding", "add"):
+        if step.kind in ("relu", "leaky", "channelwise", "padding", "add"):
             for value in step.inputs:
                 parent[root(value)] = root(step.outputs[0])
         elif step.kind == "gate":
@@ -275,6 +275,8 @@ def value_bounds(network: Network) -> dict[int, tuple[Array, Array]]:
         elif step.kind == "relu":
             low, high = given[0]
             result = (np.clip(low, 0.0, step.ceiling), np.clip(high, 0.0, step.ceiling))
+        elif step.kind == "leaky":
+            result = _leaky_bounds(step, *given[0])
         elif step.kind == "channelwise":
             result = given[0]
         elif step.kind == "padding":
@@ -284,6 +286,16 @@ def value_bounds(network: Network) -> dict[int, tuple[Array, Array]]:
         for value in step.outputs:
             bounds[value] = result
     return bounds
+
+
+def _leaky_bounds(step: Step, low: Array, high: Array) -> tuple[Array, Array]:
+    """What lies below zero may end up on either side of it, with slopes of either sign."""
+    with np.errstate(invalid="ignore"):
+        below = np.array([np.minimum(end, 0.0) * step.slopes for end in (low, high)])
+    below = np.where(np.isnan(below), 0.0, below)  # infinity with a slope of zero
+    lowest, highest = below.min((0, 1)), below.max((0, 1))
+    highest = np.where(high > 0, np.maximum(high, highest), highest)
+    return np.where(low < 0, lowest, low), np.where(low < 0, highest, high)
 
 
 def _weighted_bounds(step: Step, low: Array, high: Array) -> tuple[Array, Array]:

@@ -20,12 +20,13 @@ from reidfw_quantizers._keras.layers import ChannelClip
 
 Array = NDArray[np.float64]
 
-Kind = Literal["weighted", "norm", "relu", "channelwise", "padding", "add", "gate", "other"]
+Kind = Literal["weighted", "norm", "relu", "leaky", "channelwise", "padding", "add", "gate", "other"]
 """What a rewriting may do with a step:
 
 - weighted: convolution, depthwise convolution or dense layer without activation;
 - norm: batch normalisation;
 - relu: ``min(max(x, 0), ceiling)``;
+- leaky: ``x`` from zero on, ``slope * x`` below;
 - channelwise: each channel by itself, scales with it, and adds a constant to the result where one is added to it
   (pooling, cropping, dropout in inference); zero bounds stay bounds;
 - padding: the same, but zeros join the image;
@@ -63,6 +64,7 @@ class Step:
         bias: of a weighted step: (out,).
         mean: expected value of its output, where batch normalisation told: (out,).
         ceiling: of a ReLU: infinity, or one value a channel (C,).
+        slopes: of a leaky ReLU: the lowest and the highest one of each channel, (2, C) or (2, 1).
     """
 
     name: str
@@ -77,6 +79,7 @@ class Step:
     bias: Array = field(default_factory=lambda: np.zeros(0))
     mean: Array | None = None
     ceiling: Array = field(default_factory=lambda: np.array(np.inf))
+    slopes: Array = field(default_factory=lambda: np.zeros((2, 1)))
 
     @property
     def is_depthwise(self) -> bool:
@@ -233,33 +236,78 @@ def _taken_apart(
 ) -> list[Step]:
     shape = getattr(result, "shape", ())
     common = {"operation": operation, "args": args, "kwargs": kwargs, "channels": int(shape[-1] or 0) if shape else 0}
+    if not shared and type(operation) is keras.layers.SeparableConv2D and operation.data_format == "channels_last":
+        return _separated(operation, common, inputs, outputs, result)
     if shared or type(operation) not in _WEIGHTED or not _is_plain(operation):
         kind, ceiling = _kind(operation, args)
         if shared and kind in ("norm", "relu"):
             kind = "other"
         step = Step(name=operation.name, kind=kind, inputs=inputs, outputs=outputs, **common)
         step.ceiling = ceiling
+        if kind == "leaky":
+            step.slopes = _slopes(operation)
         return [step]
     kernel, *bias = (np.asarray(weight, np.float64) for weight in operation.get_weights())
-    channels = common["channels"]
     weighted = Step(name=operation.name, kind="weighted", inputs=inputs, outputs=outputs, **common)
-    weighted.kernel, weighted.bias = kernel, bias[0] if bias else np.zeros(channels)
-    if operation.activation is keras.activations.linear:
-        return [weighted]
-    activation = keras.layers.Activation(operation.activation, name=f"{operation.name}_activation")
-    kind, ceiling = _kind(activation, args)
-    weighted.outputs = [-1]
+    weighted.kernel, weighted.bias = kernel, bias[0] if bias else np.zeros(weighted.channels)
+    return [weighted, *_activation_behind(weighted, result)]
+
+
+def _separated(
+    operation: Any, common: dict[str, Any], inputs: list[int], outputs: list[int], result: Any
+) -> list[Step]:
+    """A separable convolution as what it is: a depthwise one and a pointwise one."""
+    depthwise_kernel, pointwise_kernel, *bias = (np.asarray(weight, np.float64) for weight in operation.get_weights())
+    given = depthwise_kernel.shape[-2] * depthwise_kernel.shape[-1]
+    first = keras.layers.DepthwiseConv2D(
+        operation.kernel_size,
+        strides=operation.strides,
+        padding=operation.padding,
+        depth_multiplier=operation.depth_multiplier,
+        dilation_rate=operation.dilation_rate,
+        name=f"{operation.name}_depthwise",
+    )
+    second = keras.layers.Conv2D(operation.filters, 1, activation=operation.activation, name=operation.name)
+    depthwise = Step(
+        **{**common, "operation": first, "channels": given},
+        name=first.name,
+        kind="weighted",
+        inputs=inputs,
+        outputs=[-1],
+        kernel=depthwise_kernel,
+        bias=np.zeros(given),
+    )
+    pointwise = Step(
+        **{**common, "operation": second},
+        name=second.name,
+        kind="weighted",
+        inputs=[-1],
+        outputs=outputs,
+        kernel=pointwise_kernel,
+        bias=bias[0] if bias else np.zeros(common["channels"]),
+    )
+    return [depthwise, pointwise, *_activation_behind(pointwise, result)]
+
+
+def _activation_behind(weighted: Step, result: Any) -> list[Step]:
+    """The activation inside of a weighted layer, taken out as a step of its own; none where it has none."""
+    layer = weighted.operation
+    if layer.activation is keras.activations.linear:
+        return []
+    activation = keras.layers.Activation(layer.activation, name=f"{layer.name}_activation")
+    kind, ceiling = _kind(activation, (result,))
     after = Step(
         name=activation.name,
         kind=kind,
         operation=activation,
         args=(result,),
         inputs=[-1],
-        outputs=outputs,
-        channels=channels,
+        outputs=weighted.outputs,
+        channels=weighted.channels,
+        ceiling=ceiling,
     )
-    after.ceiling = ceiling
-    return [weighted, after]
+    weighted.outputs = [-1]
+    return [after]
 
 
 def _is_plain(layer: Any) -> bool:
@@ -276,6 +324,10 @@ def _kind(operation: Any, args: Any) -> tuple[Kind, Array]:
         return ("norm" if operation.axis in (-1, len(args[0].shape) - 1) else "other"), unlimited
     if type(operation) is keras.layers.ReLU and not operation.threshold and not operation.negative_slope:
         return "relu", np.array(np.inf if operation.max_value is None else float(operation.max_value))
+    if _function(operation) in ("Relu", "Relu6"):
+        return "relu", np.array(6.0 if _function(operation) == "Relu6" else np.inf)
+    if _is_leaky(operation):
+        return "leaky", unlimited
     if type(operation) is keras.layers.Activation:
         if operation.activation in (keras.activations.relu, keras.activations.relu6):
             return "relu", np.array(6.0 if operation.activation is keras.activations.relu6 else np.inf)
@@ -292,6 +344,27 @@ def _kind(operation: Any, args: Any) -> tuple[Kind, Array]:
     if type(operation) is keras.layers.Multiply and len(tensors) == 2:
         return ("gate" if tensors[0].shape[-1] == tensors[1].shape[-1] else "other"), unlimited
     return "other", unlimited
+
+
+def _function(operation: Any) -> str:
+    """``Relu`` of ``keras.ops.relu``, whose class has no public name; nothing for a layer."""
+    is_function = isinstance(operation, keras.Operation) and not isinstance(operation, keras.layers.Layer)
+    return type(operation).__name__ if is_function and type(operation).__module__.startswith("keras.") else ""
+
+
+def _is_leaky(operation: Any) -> bool:
+    if type(operation) is keras.layers.ReLU:
+        return operation.max_value is None and not operation.threshold
+    return type(operation) in (keras.layers.LeakyReLU, keras.layers.PReLU) or _function(operation) == "LeakyRelu"
+
+
+def _slopes(operation: Any) -> Array:
+    """The lowest and the highest slope below zero of each channel, (2, C) or (2, 1)."""
+    if type(operation) is keras.layers.PReLU:
+        slopes = np.asarray(operation.alpha, np.float64).reshape(-1, operation.alpha.shape[-1])
+    else:
+        slopes = np.full((1, 1), float(operation.negative_slope))
+    return np.stack([slopes.min(0), slopes.max(0)])
 
 
 def _weighted(step: Step, name: str, given: Any, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]) -> Any:

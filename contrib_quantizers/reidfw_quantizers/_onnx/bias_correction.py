@@ -7,7 +7,7 @@ Source: M. Nagel et al., Data-Free Quantization Through Weight Equalization and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from reidfw_quantizers._onnx.watching import run_towards, watching_session
+from reidfw_quantizers._onnx.watching import watching_session
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,39 @@ _WEIGHTED = ("Conv", "Gemm")
 
 @dataclass(slots=True)
 class _Bias:
-    """The bias of one layer of a QDQ model: its initializer, step of its integers (1 in float) and depth."""
+    """The bias of one layer of a QDQ model: its initializer, and the step of its integers (1 in float)."""
 
     output: str
     initializer: str
     values: np.ndarray
     step: np.ndarray
-    depth: int
+
+    def move(self, missing: Array) -> Array:
+        """Adds to the bias as much as its numbers can hold, and tells how much that is."""
+        before = self.values.astype(np.float64)
+        wanted = before + missing / self.step
+        if self.values.dtype.kind == "i":
+            limits = np.iinfo(self.values.dtype)
+            wanted = np.clip(np.rint(wanted), limits.min, limits.max)
+        self.values = wanted.astype(self.values.dtype)
+        return np.asarray((self.values.astype(np.float64) - before) * self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The nodes of one depth, with the names of what they read and what later ones, or the correction, read of them.
+
+    Attributes:
+        nodes: in order of execution, with those before them that make constants.
+        inputs: made by parts before this one; the image among them.
+        outputs: read by later parts, or those of layers with weights.
+        last_read: inputs and outputs that no later part reads.
+    """
+
+    nodes: list[onnx.NodeProto]
+    inputs: list[str]
+    outputs: list[str]
+    last_read: list[str]
 
 
 def give_biases(model: onnx.ModelProto) -> None:
@@ -64,7 +90,8 @@ def correct_biases(
 ) -> None:
     """Changes the biases of a QDQ model so that each layer's outputs have the float means before activation.
 
-    Each layer is corrected after those before it, with its inputs as the quantized model really has them.
+    Each layer is corrected after those before it, with its inputs as the quantized model really has them. Each image
+    goes through the network once, from one depth to the next; what later nodes read is kept meanwhile.
 
     Args:
         reference: the float model that was quantized.
@@ -72,72 +99,112 @@ def correct_biases(
         feeds: each holds the model's input under its name; a few dozen.
     """
     float_outputs = {node.name: node.output[0] for node in reference.graph.node if node.op_type in _WEIGHTED}
-    biases = {name: bias for name, bias in _biases(quantized).items() if name in float_outputs}
+    parts = _parts(quantized)
+    biases = {name: bias for name, bias in _biases(quantized, parts).items() if name in float_outputs}
     names = [float_outputs[name] for name in biases]
-    wanted = dict(zip(biases, _means(watching_session(reference, names), names, feeds), strict=True))
-    session = watching_session(_fed(quantized, biases), [bias.output for bias in biases.values()])
+    session = watching_session(reference, names)
+    by_image = [[_channel_mean(values) for values in session.run(names, feed)] for feed in feeds]
+    wanted = {name: np.mean(means, axis=0) for name, *means in zip(biases, *by_image, strict=True)}
+    values = [dict(feed) for feed in feeds]
     largest = 0.0
-    for depth in sorted({bias.depth for bias in biases.values()}):
-        group = {name: bias for name, bias in biases.items() if bias.depth == depth}
-        fed = {bias.initializer: bias.values for bias in biases.values()}
-        found = _means(session, [bias.output for bias in group.values()], [feed | fed for feed in feeds])
-        for (name, bias), mean in zip(group.items(), found, strict=True):
-            missing = (wanted[name] - mean) / bias.step
-            if bias.values.dtype.kind == "i":
-                limits = np.iinfo(bias.values.dtype)
-                missing = np.rint(missing)
-                bias.values = np.clip(bias.values + missing, limits.min, limits.max).astype(bias.values.dtype)
-            else:
-                bias.values = (bias.values + missing).astype(bias.values.dtype)
-            largest = max(largest, float(np.abs(wanted[name] - mean).max()))
+    for part in parts:
+        part_session = _part_session(quantized, part, values[0])
+        for known in values:
+            given = {name: known[name] for name in part.inputs}
+            known.update(zip(part.outputs, part_session.run(part.outputs, given), strict=True))
+        for name, bias in biases.items():
+            if bias.output not in part.outputs:
+                continue
+            missing = wanted[name] - np.mean([_channel_mean(known[bias.output]) for known in values], axis=0)
+            largest = max(largest, float(np.abs(missing).max()))
+            moved = bias.move(missing)
+            for known in values:
+                found = known[bias.output]
+                known[bias.output] = found + moved.reshape(-1, *[1] * (found.ndim - 2)).astype(found.dtype)
+        for known in values:
+            for name in part.last_read:
+                del known[name]
     for tensor in quantized.graph.initializer:
         for bias in biases.values():
             if tensor.name == bias.initializer:
                 tensor.CopyFrom(numpy_helper.from_array(bias.values, tensor.name))
     logger.info("Biases of %d layers corrected with %d images, by at most %.3g", len(biases), len(feeds), largest)
+    weights = {tensor.name for tensor in reference.graph.initializer}
+    left = [
+        node.name for node in reference.graph.node if node.op_type == "MatMul" and not weights.isdisjoint(node.input)
+    ]
+    if left:
+        logger.info(
+            "bias_correction leaves dense layers alone that are a MatMul, which has no bias: %s", ", ".join(left)
+        )
 
 
-def _means(session: Any, outputs: Sequence[str], feeds: Sequence[dict[str, np.ndarray]]) -> list[Array]:
-    """Mean of each output over images and positions, (C,)."""
-    sums: list[Array] = [np.zeros(())] * len(outputs)
-    for feed in feeds:
-        for place, values in enumerate(run_towards(session, outputs, feed)):
-            sums[place] = sums[place] + values.mean((0, *range(2, values.ndim)), np.float64)
-    return [total / len(feeds) for total in sums]
+def _channel_mean(values: np.ndarray) -> Array:
+    """Mean of one layer's output over batch and positions, (C,)."""
+    return np.asarray(values.mean((0, *range(2, values.ndim)), np.float64))
 
 
-def _biases(model: onnx.ModelProto) -> dict[str, _Bias]:
-    """The biases that no other layer shares, by the layer's name."""
+def _parts(model: onnx.ModelProto) -> list[_Part]:
+    """The nodes of a model by depth: how many layers with weights lie on the longest way from the image to them."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    makers: list[onnx.NodeProto] = []
+    depths: dict[str, int] = {}
+    nodes: dict[int, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        read = [name for name in node.input if name]
+        if all(name in constants for name in read):
+            constants.update(node.output)
+            makers.append(node)
+            continue
+        depth = max(depths.get(name, 0) for name in read)
+        depths.update((name, depth + (node.op_type in _WEIGHTED)) for name in node.output)
+        nodes.setdefault(depth, []).append(node)
+    parts, seen = [], {value.name for value in model.graph.output}
+    for depth in sorted(nodes, reverse=True):
+        made = {name for node in nodes[depth] for name in node.output if name}
+        read = {name for node in nodes[depth] for name in node.input if name} - constants
+        inputs = read - made
+        layers = {node.output[0] for node in nodes[depth] if node.op_type in _WEIGHTED}
+        outputs = made & (seen | layers)
+        last_read = (inputs - seen) | (outputs - seen)
+        parts.append(_Part(nodes[depth], sorted(inputs), sorted(outputs), sorted(last_read)))
+        seen |= inputs
+    parts.reverse()
+    for part in parts:
+        needed = {name for node in part.nodes for name in node.input}
+        for node in reversed(makers):
+            if not needed.isdisjoint(node.output):
+                part.nodes.insert(0, node)
+                needed.update(node.input)
+    return parts
+
+
+def _part_session(model: onnx.ModelProto, part: _Part, values: Mapping[str, np.ndarray]) -> Any:
+    """A session that computes a part of a model from what it reads of the parts before it."""
+    used = {name for node in part.nodes for name in node.input}
+    opened = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    opened.graph.name = "part"
+    opened.graph.node.extend(part.nodes)
+    opened.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
+    opened.graph.input.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(values[name].dtype), None)
+        for name in part.inputs
+    )
+    return watching_session(opened, part.outputs)
+
+
+def _biases(model: onnx.ModelProto, parts: Sequence[_Part]) -> dict[str, _Bias]:
+    """The biases of the layers with weights, by the layer's name."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     makers = {node.output[0]: node for node in model.graph.node}
-    depths: dict[str, int] = {}
     found: dict[str, _Bias] = {}
-    for node in model.graph.node:
-        depth = max((depths.get(name, 0) for name in node.input), default=0)
-        weighted = node.op_type in _WEIGHTED
-        depths.update((name, depth + weighted) for name in node.output)
-        if not weighted or len(node.input) < 3:
+    for node in (node for part in parts for node in part.nodes):
+        if node.op_type not in _WEIGHTED or len(node.input) < 3:
             continue
         name, step = node.input[2], np.ones(())
         if name in makers and makers[name].op_type == "DequantizeLinear":
             step = numpy_helper.to_array(weights[makers[name].input[1]]).astype(np.float64)
             name = makers[name].input[0]
         if name in weights:
-            values = numpy_helper.to_array(weights[name])
-            found[node.name] = _Bias(node.output[0], name, values, step, depth)
+            found[node.name] = _Bias(node.output[0], name, numpy_helper.to_array(weights[name]), step)
     return found
-
-
-def _fed(model: onnx.ModelProto, biases: dict[str, _Bias]) -> onnx.ModelProto:
-    """The model with biases as inputs, so that one session serves all of their values."""
-    fed = onnx.ModelProto()
-    fed.CopyFrom(model)
-    names = {bias.initializer for bias in biases.values()}
-    kept = [tensor for tensor in fed.graph.initializer if tensor.name not in names]
-    inputs = [tensor for tensor in fed.graph.initializer if tensor.name in names]
-    fed.graph.input.extend(
-        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in inputs
-    )
-    del fed.graph.initializer[:]
-    fed.graph.initializer.extend(kept)
-    return fed

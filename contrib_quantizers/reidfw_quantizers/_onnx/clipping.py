@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx
 
+from reidfw_core.api import DataError
 from reidfw_quantizers._onnx.watching import watching_session
 from reidfw_quantizers.clipping import Clipping, Extremes, Histogram, clipped_range
 
@@ -23,6 +24,9 @@ def clipped_ranges(
 
     Returns:
         The range of each float activation, by its name.
+
+    Raises:
+        DataError: an activation is not finite.
     """
     floats = {
         value.name
@@ -33,10 +37,13 @@ def clipped_ranges(
     seen: dict[str, Extremes] = {name: Histogram() for name in names}
     session = watching_session(model, names)
     for feed in feeds:
-        for name, values in zip(names, session.run(names, feed), strict=True):
-            seen[name].add(values)
+        for name, found in zip(names, session.run(names, feed), strict=True):
+            seen[name].add(found)
         for name, image in feed.items():
             seen.setdefault(name, Extremes()).add(image)
+    for name, values in seen.items():
+        if not values.is_finite():
+            raise DataError(f"The float model gives NaN or infinity in {name}")
     return {
         name: clipped_range(values, clipping) if isinstance(values, Histogram) else values.range()
         for name, values in seen.items()

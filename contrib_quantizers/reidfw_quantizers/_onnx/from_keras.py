@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import onnx
@@ -35,7 +37,7 @@ def convert_keras(model: keras.Model, target_opset: int) -> onnx.ModelProto:
     image = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32, name="image")
     serve = tf.function(lambda image: {"embedding": model(image, training=False)}, input_signature=[image])
     try:
-        with native_stderr_to_log(logger):
+        with native_stderr_to_log(logger), _parts_in_one_graph():
             converted, _ = tf2onnx.convert.from_function(
                 serve,
                 input_signature=[image],
@@ -52,6 +54,20 @@ def convert_keras(model: keras.Model, target_opset: int) -> onnx.ModelProto:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     name_by_position(converted.graph)
     return converted
+
+
+@contextmanager
+def _parts_in_one_graph() -> Iterator[None]:
+    """Keeps Keras from compiling parts of a model by themselves.
+
+    It does so with convolutions in groups: they become calls of functions, which ONNX cannot express.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # a function inside of one that is traced becomes a part of it
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def name_by_position(graph: onnx.GraphProto) -> None:

@@ -11,7 +11,7 @@ import onnx
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from reidfw_core.api import LayerError, prints_to_log
-from reidfw_quantizers._onnx.quantization import dimensions, image_inputs
+from reidfw_quantizers._onnx.quantization import arranged, image_inputs
 from reidfw_quantizers._onnx.watching import watching_session
 from reidfw_quantizers.noise import LayerNoise, worst_first
 
@@ -44,13 +44,10 @@ def onnx_layer_errors(
     found = watching_session(tested, [rounded[name][0] for name in shared])
     logger.debug("%d of %d activations are compared", len(shared), len(made_by))
     image_input = image_inputs(reference)[0]
-    last = dimensions(image_input)[-1]
-    for image in images:
-        batch = image[np.newaxis]
-        if last != image.shape[-1] or dimensions(image_input)[1] == image.shape[-1]:
-            batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
-        floats = wanted.run(shared, {image_input.name: batch})
-        integers = found.run([rounded[name][0] for name in shared], {image_input.name: batch})
+    for image in arranged(images, image_input):
+        feed = {image_input.name: image[np.newaxis]}
+        floats = wanted.run(shared, feed)
+        integers = found.run([rounded[name][0] for name in shared], feed)
         for noise, one, other in zip(noises, floats, integers, strict=True):
             noise.add(one, other)
     return worst_first(noises)

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +21,45 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError, prints_to_log
+from reidfw_core.api import (
+    CalibrationSet,
+    DataError,
+    ModelFile,
+    ModelFormat,
+    ReidfwError,
+    nearest_match,
+    prints_to_log,
+)
 from reidfw_quantizers._onnx.bias_correction import correct_biases, give_biases
 from reidfw_quantizers._onnx.clipping import clipped_ranges
 from reidfw_quantizers._onnx.ranges import Grid
-from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_images, no_images
+from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_image, checked_images, no_images
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
 logger = logging.getLogger(__name__)
 
 _CHANNELS = (1, 3, 4)
-_INTEGER_8_BIT = frozenset({onnx.TensorProto.INT8, onnx.TensorProto.UINT8})
+_BITS = {
+    getattr(onnx.TensorProto, f"{sign}INT{bits}"): bits
+    for sign in ("", "U")
+    for bits in (2, 4, 8, 16)
+    if hasattr(onnx.TensorProto, f"{sign}INT{bits}")
+}
+"""Widths of the integer types of weights and activations; biases are int32."""
+
+
+_WEIGHTS_APART = 4
+"""The oldest file version whose weights need not be inputs."""
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Reads and checks an ``.onnx`` file with one image input and one output.
+
+    Old tools list the weights among the inputs too. They are taken out, or they would not count as constant: nothing
+    could be folded.
 
     Raises:
         DataError: the file is missing, not an ONNX model, or has several inputs or outputs.
@@ -50,14 +73,37 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise DataError(f"{path} cannot be read as an ONNX model: {reason}") from cause
     inputs, outputs = image_inputs(model), model.graph.output
+    if len(inputs) < len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(inputs)
+        model.ir_version = max(model.ir_version, _WEIGHTS_APART)
     if len(inputs) != 1 or len(outputs) != 1:
         raise DataError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; a ReID model has one each")
     return model
 
 
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a model holds weights of 8-bit integers."""
-    return any(tensor.data_type in _INTEGER_8_BIT for tensor in model.graph.initializer)
+def quantized_format(model: onnx.ModelProto) -> ModelFormat | None:
+    """The format of a quantized model, see :func:`qdq_format`; None for a float model.
+
+    A model is quantized where it holds QuantizeLinear or DequantizeLinear of any width, or weights of 8-bit integers.
+    """
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    rounding = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    if not rounding and not any(_BITS.get(kind) == 8 for kind in types.values()):
+        return None
+    found: dict[str, int] = {}
+    for node in rounding:
+        place = 0 if node.op_type == "DequantizeLinear" else 2
+        bits = _BITS.get(types.get(node.input[place], 0), 0) if len(node.input) > place else 0
+        found[node.op_type] = max(bits, found.get(node.op_type, 0))
+    weights, activations = found.get("DequantizeLinear", 0), found.get("QuantizeLinear", 0)
+    return qdq_format(weights or activations or 8, activations or weights or 8)
+
+
+def qdq_format(weight_bits: int, activation_bits: int) -> ModelFormat:
+    """``onnx/int8_qdq``, or for other widths one like ``onnx/int4x16_qdq`` (weights x activations)."""
+    is_8_bit = weight_bits == activation_bits == 8
+    return ModelFormat("onnx", "int8_qdq" if is_8_bit else f"int{weight_bits}x{activation_bits}_qdq")
 
 
 def image_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -71,19 +117,48 @@ def dimensions(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
 
 
+def check_float(model: onnx.ModelProto, name: str) -> None:
+    """Checks that a float model can be quantized: one float32 image at a time, and numbers for weights.
+
+    Raises:
+        DataError: it takes another number format or several images at a time, or a weight is NaN.
+    """
+    tensor = image_inputs(model)[0].type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise DataError(f"{name} takes {kind} images; only float32 models are quantized", hint="Export it in float32.")
+    batch = tensor.shape.dim[0].dim_value if tensor.shape.dim else 1
+    if batch > 1:
+        raise DataError(
+            f"{name} takes {batch} images at a time, and calibration gives one",
+            hint="Export it with a free batch size, or with batch 1.",
+        )
+    readers = {value: node for node in reversed(model.graph.node) for value in node.input}
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype.kind == "f" and np.isnan(values).any() and weight.name in readers:
+            reader = readers[weight.name]
+            layer = f"{reader.op_type} {reader.name or reader.output[0]}"
+            raise DataError(f"{name} has NaN among its weights, in {weight.name} of {layer}")
+
+
 def inspect_onnx(model: ModelFile) -> ModelFile:
     """The same model with input shape, embedding length and number format.
 
     Raises:
-        DataError: the file is not an ONNX model from one image of fixed size to one vector.
+        DataError: the file is not an ONNX model from one image of fixed size to one vector, or a float model that
+            cannot be quantized.
     """
     opened = load_onnx(model.path)
+    found = quantized_format(opened)
+    if found is None:
+        check_float(opened, str(model.path))
     output = dimensions(opened.graph.output[0])
     if len(output) != 2 or output[1] is None:
         raise DataError(f"{model.path} gives {output}; a ReID model gives (batch, D): one embedding an image")
     return replace(
         model,
-        format=ModelFormat.parse("onnx/int8_qdq" if is_quantized(opened) else "onnx/float32"),
+        format=found or ModelFormat.parse("onnx/float32"),
         input_shape=_image_shape(dimensions(image_inputs(opened)[0]), str(model.path)),
         embedding_dim=output[1],
     )
@@ -100,13 +175,29 @@ def _image_shape(sizes: Sequence[int | None], name: str) -> tuple[int, int, int]
     raise DataError(f"{name} takes {tuple(sizes)}; a ReID model takes an image of fixed height, width and channels")
 
 
+def arranged(images: np.ndarray, input_value: onnx.ValueInfoProto) -> np.ndarray:
+    """Images (N, H, W, C) in the order of the dimensions of an input, channels first where both orders would do.
+
+    Raises:
+        DataError: the input takes images of another size.
+    """
+    sizes, (height, width, channels) = dimensions(input_value), images.shape[1:]
+    for shape, channels_first in (((channels, height, width), True), ((height, width, channels), False)):
+        if len(sizes) == 4 and all(size in (None, wanted) for size, wanted in zip(sizes[1:], shape, strict=True)):
+            return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if channels_first else images
+    raise DataError(
+        f"The model takes images {tuple(sizes[1:])}; the calibration images are {(height, width, channels)} (H, W, C)"
+    )
+
+
 class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
     """Calibration images as ONNX Runtime reads them, one at a time and in the order of the file's dimensions.
 
     Args:
         calibration: the images, (1, H, W, C) each.
         input_value: the model's input.
-        keep: how many of the first images are held in memory, in :attr:`first`.
+        keep: how many of the first images are held in memory, in :attr:`first`. :attr:`opening` is the very first one,
+            before anything was read.
 
     Raises:
         DataError: there is no image, or the images do not fit the model.
@@ -122,7 +213,9 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
             raise no_images(calibration)
         height, width, channels = first.shape[1:]
         self.input_shape = (height, width, channels)
-        self._channels_first = _channels_first(dimensions(input_value), self.input_shape)
+        self.opening = self._feed(
+            checked_image(first, self.input_shape, f"Calibration image 1 of {calibration.origin}")
+        )
         self._images: Iterator[np.ndarray] = checked_images(calibration, self.input_shape)
         self._left: int | None = None
         self.count = 0
@@ -137,11 +230,13 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         if self._left is not None:
             self._left -= 1
         self.count += 1
-        arranged = np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if self._channels_first else image
-        feed = {self._input_value.name: arranged}
+        feed = self._feed(image)
         if len(self.first) < self._keep:
             self.first.append(feed)
         return feed
+
+    def _feed(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        return {self._input_value.name: arranged(image, self._input_value)}
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Lets :meth:`get_next` give the next ``end_index - start_index`` images; ranges follow each other."""
@@ -195,7 +290,11 @@ def quantize_qdq(
     method = options.calibrate_method if params.activation_clipping == "none" else "MinMax"
     by_image = method != "MinMax"
     try:
-        with tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder, prints_to_log(logger):
+        with (
+            tempfile.TemporaryDirectory(prefix=".onnx.", dir=workdir) as folder,
+            prints_to_log(logger),
+            _scales_summed_up(),
+        ):
             # by path: given a model in memory, ONNX Runtime moves its weights to a file that its checks then miss
             given, prepared = Path(folder, "float.onnx"), Path(folder, "prepared.onnx")
             onnx.save(model, given)
@@ -211,8 +310,12 @@ def quantize_qdq(
                 ranges = clipped_ranges(graph, iter(images.get_next, None), params.activation_clipping)
                 overrides = {name: [_range_override(limits, options.activType)] for name, limits in ranges.items()}
                 reader = _FirstOnly(images)
+            else:
+                clipped_ranges(
+                    graph, [images.opening], "none"
+                )  # ONNX Runtime leaves NaN out, or calls it a scale issue
             quantize_static(
-                prepared,
+                str(prepared),  # neural-compressor, which SmoothQuant is handed on to, knows no Path
                 path,
                 reader,
                 quant_format=QuantFormat.QDQ,
@@ -241,6 +344,28 @@ def quantize_qdq(
     return images.count, images.input_shape
 
 
+@contextmanager
+def _scales_summed_up() -> Iterator[None]:
+    """Lowers what ONNX Runtime says of each channel whose weight scale it enlarges to DEBUG, and says it once."""
+    root, count = logging.getLogger(), 0
+
+    def lowered(record: logging.LogRecord) -> bool:
+        nonlocal count
+        if not record.getMessage().startswith("Increased scale["):
+            return True
+        count += 1
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        return root.isEnabledFor(logging.DEBUG)
+
+    root.addFilter(lowered)
+    try:
+        yield
+    finally:
+        root.removeFilter(lowered)
+        if count:
+            logger.info("ONNX Runtime enlarged the weight scale of %d channels, for their biases to fit int32", count)
+
+
 def check_runs(path: Path) -> None:
     """Checks that ONNX Runtime can load a file. Raises DataError."""
     options = onnxruntime.SessionOptions()
@@ -267,14 +392,6 @@ def operator_counts(model: onnx.ModelProto) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
-def _channels_first(sizes: Sequence[int | None], image_shape: tuple[int, ...]) -> bool:
-    height, width, channels = image_shape
-    for shape, channels_first in (((channels, height, width), True), ((height, width, channels), False)):
-        if len(sizes) == 4 and all(size in (None, wanted) for size, wanted in zip(sizes[1:], shape, strict=True)):
-            return channels_first
-    raise DataError(f"The model takes images {tuple(sizes[1:])}; the calibration images are {image_shape} (H, W, C)")
-
-
 def _check_names(model: onnx.ModelProto, options: OnnxQuantParameters) -> None:
     names = {node.name for node in model.graph.node}
     unknown = sorted({*options.nodes_to_quantize, *options.nodes_to_exclude} - names)
@@ -282,6 +399,17 @@ def _check_names(model: onnx.ModelProto, options: OnnxQuantParameters) -> None:
         shown = ", ".join(sorted(names)[:20])
         raise DataError(
             f"The model has no node {', '.join(unknown)}; its nodes are {shown}{' ...' * (len(names) > 20)}"
+        )
+    asked, present = set(options.op_types_to_quantize), {node.op_type for node in model.graph.node}
+    known = present | QDQRegistry.keys() | QLinearOpsRegistry.keys()
+    for op_type in sorted(asked - known):
+        near = nearest_match(op_type, known)
+        raise DataError(
+            f"op_types_to_quantize: there is no operator {op_type}" + (f" (did you mean '{near}'?)" if near else "")
+        )
+    if asked and not asked & present:
+        raise DataError(
+            f"op_types_to_quantize: the model has no {', '.join(sorted(asked))}; it has {', '.join(sorted(present))}"
         )
 
 
@@ -311,16 +439,27 @@ def _range_override(limits: tuple[float, float], activation_type: str) -> dict[s
 
 def _extra_options(extra: OnnxExtraOptions, *, by_image: bool, known: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = extra.model_dump(exclude={"weights_tensor_override", "activations_tensor_override"})
-    overrides = dict(known) | {
-        tensor: [_override(setting)]
-        for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override)
-    }
+    overrides = dict(known)
+    for tensor, setting in (*extra.weights_tensor_override, *extra.activations_tensor_override):
+        [before] = overrides.get(tensor, [{}])
+        overrides[tensor] = [_merged(before, _override(setting))]
     if overrides:
         options["TensorQuantOverrides"] = overrides
     if by_image:
         # histograms of one image after the other: all at once, ONNX Runtime keeps each activation of each image
         options["CalibStridedMinMax"] = 1
     return options
+
+
+def _merged(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's settings of a tensor, with the range that is known of it where they name none."""
+    if "scale" in given or "zero_point" in given:
+        return dict(given)
+    if "scale" in known and known["quant_type"] != given["quant_type"]:
+        lowest = 0 if known["quant_type"] == QuantType.QUInt8 else -128
+        low, high = (known["scale"] * np.float32(end - known["zero_point"]) for end in (lowest, lowest + 255))
+        known = {"rmin": low, "rmax": high}
+    return {**known, **given}
 
 
 def _override(setting: TensorOverride) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import numpy as np
 import onnx
 import onnxruntime
 
@@ -19,13 +18,3 @@ def watching_session(model: onnx.ModelProto, outputs: Iterable[str]) -> onnxrunt
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def run_towards(
-    session: onnxruntime.InferenceSession, outputs: Sequence[str], feeds: dict[str, np.ndarray]
-) -> list[np.ndarray]:
-    """Runs no more of the network than these outputs need."""
-    options = onnxruntime.RunOptions()
-    options.only_execute_path_to_fetches = True
-    results: list[np.ndarray] = session.run(list(outputs), feeds, options)
-    return results

@@ -44,7 +44,7 @@ class _Layer:
     Attributes:
         kind: its operator.
         operator: as the file has it.
-        weights: real values, (out, h, w, in), (1, h, w, out) or (out, in).
+        weights: real values, (out, h, w, in / groups), (1, h, w, out) or (out, in).
         depth: the largest number of layers with weights on a way to it.
     """
 
@@ -91,7 +91,10 @@ class _Layer:
         if self.kind == _DEPTHWISE:
             multiplier = self.weights.shape[-1] // windows.shape[-1]
             return np.asarray((self.weights[0] * windows.repeat(multiplier, -1)).sum((0, 1)))
-        return np.asarray(np.einsum("ohwc,hwc->o", self.weights, windows))
+        _, height, width, depth = self.weights.shape
+        groups = windows.shape[-1] // depth
+        weights = self.weights.reshape(groups, -1, height, width, depth)
+        return np.asarray(np.einsum("gohwc,hwgc->go", weights, windows.reshape(height, width, groups, depth)).ravel())
 
 
 def correct_biases(calibrated: bytes, quantize: Callable[[bytes], bytes], images: Sequence[np.ndarray]) -> bytes:

@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.tools import flatbuffer_utils
 
-from reidfw_core.api import DataError
+from reidfw_core.api import DataError, native_stderr_to_log
 from reidfw_quantizers._tflite.interpreting import keeping_interpreter
 from reidfw_quantizers.clipping import Clipping, Extremes, Histogram, clipped_range
 from reidfw_quantizers.params import Granularity, IoType
@@ -61,7 +61,7 @@ def calibrate(content: bytes, images: Iterable[np.ndarray], clipping: Clipping) 
         for index, values in seen.items():
             values.add(interpreter.get_tensor(index))
     for index, values in seen.items():
-        if not np.isfinite(values.range()).all():
+        if not values.is_finite():
             raise DataError(f"The float model gives NaN or infinity in {graph.tensors[index].name.decode()}")
     set_ranges(
         model,
@@ -85,14 +85,15 @@ def set_ranges(model: Any, ranges: Mapping[int, tuple[float, float]]) -> None:
 def make_integer(calibrated: bytes, *, input_type: IoType, output_type: IoType, granularity: Granularity) -> bytes:
     """The integer file of a float file with ranges; takes a tenth of a second, so variants share a calibration."""
     # the converter's own second half; not a documented function, so the result is checked in check_integer
-    return bytes(
-        mlir_quantize(
-            calibrated,
-            disable_per_channel=granularity == "per_tensor",
-            input_data_type=DTYPES[input_type],
-            output_data_type=DTYPES[output_type],
+    with native_stderr_to_log(logger):
+        return bytes(
+            mlir_quantize(
+                calibrated,
+                disable_per_channel=granularity == "per_tensor",
+                input_data_type=DTYPES[input_type],
+                output_data_type=DTYPES[output_type],
+            )
         )
-    )
 
 
 def packed(model: Any) -> bytes:

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import keras
@@ -63,20 +62,18 @@ def convert_to_integer(
     images = _WatchedImages(calibration, input_shape, keep=CORRECTION_IMAGES if bias_correction else 0)
     next(iter(images))  # an empty or unfit set is known before the converter's first second
     float_file = convert_to_float(model)
-    quantize = partial(make_integer, input_type=input_type, output_type=output_type, granularity=granularity)
-    try:
-        with native_stderr_to_log(logger):
-            calibrated = calibrate(float_file, images, clipping)
-            if ranges is not None:
-                calibrated = with_trained_ranges(calibrated, ranges)
-            if bias_correction:
-                calibrated = correct_biases(calibrated, quantize, images.first)
-            content = quantize(calibrated)
-    except (ReidfwError, MemoryError, OSError):
-        raise
-    except Exception as cause:
-        raise DataError(_refusal(model.name, str(cause))) from cause
-    return content, images.count
+
+    def quantize(calibrated: bytes) -> bytes:
+        with _refusals_told(model.name):
+            return make_integer(calibrated, input_type=input_type, output_type=output_type, granularity=granularity)
+
+    with _refusals_told(model.name):
+        calibrated = calibrate(float_file, images, clipping)
+    if ranges is not None:
+        calibrated = with_trained_ranges(calibrated, ranges)
+    if bias_correction:
+        calibrated = correct_biases(calibrated, quantize, images.first)
+    return quantize(calibrated), images.count
 
 
 def convert_to_float(model: keras.Model) -> bytes:
@@ -85,14 +82,9 @@ def convert_to_float(model: keras.Model) -> bytes:
     Raises:
         DataError: the converter refuses the model.
     """
-    try:
-        with native_stderr_to_log(logger), _quiet_python():
-            function = _batch_of_one(model, tuple(model.inputs[0].shape[1:]))
-            content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function], None).convert()
-    except (ReidfwError, MemoryError, OSError):
-        raise
-    except Exception as cause:
-        raise DataError(_refusal(model.name, str(cause))) from cause
+    with _refusals_told(model.name), native_stderr_to_log(logger), _quiet_python():
+        function = _batch_of_one(model, tuple(model.inputs[0].shape[1:]))
+        content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function], None).convert()
     return content
 
 
@@ -168,6 +160,17 @@ def _quiet_python() -> Iterator[None]:
         yield
     finally:
         absl.removeFilter(is_wanted)
+
+
+@contextmanager
+def _refusals_told(name: str) -> Iterator[None]:
+    """Turns errors of TensorFlow and LiteRT, which share no base class, into one that names the model."""
+    try:
+        yield
+    except (ReidfwError, MemoryError, OSError):
+        raise
+    except Exception as cause:
+        raise DataError(_refusal(name, str(cause))) from cause
 
 
 def _refusal(name: str, converter_says: str) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from reidfw_core.api import native_stderr_to_log
+
+logger = logging.getLogger(__name__)
+
 
 def keeping_interpreter(content: bytes | bytearray) -> Any:
     """An interpreter on one thread that keeps every tensor of the network after a run."""
-    with warnings.catch_warnings():
+    with native_stderr_to_log(logger), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*preserve_all_tensors")  # its memory is what we want to look at
         interpreter = Interpreter(model_content=bytes(content), experimental_preserve_all_tensors=True, num_threads=1)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     return interpreter
 
 

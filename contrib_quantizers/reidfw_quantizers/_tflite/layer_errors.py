@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from reidfw_core.api import LayerError, native_stderr_to_log
+from reidfw_core.api import LayerError
 from reidfw_quantizers._tflite.conversion import convert_to_float
 from reidfw_quantizers._tflite.interpreting import keeping_interpreter, real_values, run_image
 from reidfw_quantizers.noise import LayerNoise, worst_first
@@ -32,8 +32,7 @@ def tflite_layer_errors(model: keras.Model, quantized: bytes, images: np.ndarray
     Returns:
         The errors, largest first.
     """
-    with native_stderr_to_log(logger):
-        reference, tested = (keeping_interpreter(content) for content in (convert_to_float(model), quantized))
+    reference, tested = (keeping_interpreter(content) for content in (convert_to_float(model), quantized))
     wanted = {output_key(name): (index, operator) for index, name, operator in _outputs(reference)}
     details = {tensor["index"]: tensor for tensor in tested.get_tensor_details()}
     pairs: list[tuple[int, int, LayerNoise]] = []
