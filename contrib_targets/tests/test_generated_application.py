@@ -232,6 +232,19 @@ def test_what_is_no_cosine_distance_recognises_nobody(application):
     assert application.match(vector, of(0.0))[0] == application.match(vector, of(2.0))[0] == 3
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler on this computer")
+def test_an_application_in_cpp_calls_the_code(int8_file, tmp_path):
+    sources = compile_to(int8_file.path, tmp_path).generated.sources
+    objects = [str(tmp_path / f"{source.stem}.o") for source in sources]
+    for source, made in zip(sources, objects, strict=True):
+        subprocess.run(["cc", "-O1", "-c", str(source), "-o", made], check=True)
+    shutil.copy(tmp_path / "main.c", tmp_path / "main.cpp")
+    strict = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+    program = tmp_path / "example"
+    subprocess.run(["c++", *strict, str(tmp_path / "main.cpp"), *objects, "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], check=False).returncode == 0
+
+
 def test_the_example_builds_without_warnings_and_recognises(int8_file, tmp_path):
     for mode in ("resident", "rows"):
         folder = tmp_path / mode

@@ -218,6 +218,10 @@ class _Emitter:
 typedef {kind} model_input_t;
 typedef {out} model_output_t;
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 #define MODEL_OK 0
 #define MODEL_NO_ROW (-1)
 
@@ -229,6 +233,10 @@ int model_run_image(const model_input_t *image, model_output_t *embedding);
 
 /* The same with the image row by row. Returns MODEL_NO_ROW where next_row gave up; the embedding is then useless. */
 int model_run_rows(model_row_fn next_row, void *user, model_output_t *embedding);
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """

@@ -6,6 +6,10 @@
 
 #include "model.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* 1.0 of a similarity, which has 30 fraction bits and lies in [-REID_ONE, REID_ONE]. */
 #define REID_ONE ((int32_t)1 << 30)
 
@@ -70,5 +74,9 @@ uint16_t reid_remove(reid_gallery *gallery, uint16_t identity);
 /* The identity of the most similar vector, REID_UNKNOWN where none reaches the threshold or the gallery is empty.
  * similarity, which may be NULL, gets that of the most similar vector, -REID_ONE where the gallery is empty. */
 uint16_t reid_match(const reid_gallery *gallery, const reid_vector *vector, int32_t threshold, int32_t *similarity);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
