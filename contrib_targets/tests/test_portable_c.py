@@ -170,13 +170,16 @@ def test_rounding():
 def test_calibration_file(tmp_path):
     path = tmp_path / "cycles.csv"
     path.write_text("board,instructions,cycles\nA,100,150\nB,100,90\nA,200,240\n")
-    assert calibrated_ratios(path, "A") == [1.5, 1.2]
+    assert calibrated_ratios(path, "A") == {100: [1.5], 200: [1.2]}
     f401 = BOARDS["NUCLEO-F401RE"]
     assert latency(f401, 84_000, path).basis.endswith("cycles.csv has no row for NUCLEO-F401RE")
     path.write_text("board,instructions,cycles\nNUCLEO-F401RE,100,150\nNUCLEO-F401RE,100,140\n")
     calibrated = latency(f401, 84_000, path)
-    assert calibrated.basis == "calibrated on NUCLEO-F401RE, 2 models"
+    assert calibrated.basis == "calibrated on NUCLEO-F401RE, 1 model"  # two runs of it
     assert (calibrated.low_ms, calibrated.high_ms) == (pytest.approx(1.4), pytest.approx(1.5))
+    with path.open("a") as file:
+        file.write("NUCLEO-F401RE,300,435\n")
+    assert latency(f401, 84_000, path).basis == "calibrated on NUCLEO-F401RE, 2 models"
     path.write_text("board,instructions,cycles\nA,100,many\n")
     with pytest.raises(DataError, match=r"cycles\.csv:2"):
         calibrated_ratios(path, "A")
