@@ -104,7 +104,7 @@ class Generated:
         folder: where it is.
         sources: the C files to compile, without the example's ``main.c``.
         arena_bytes: RAM for the arena; in the input mode ``resident`` the image is part of it.
-        state_bytes: RAM for the runtime's counters.
+        state_bytes: RAM for the runtime's counters and pointers.
         constant_bytes: flash for weights and other constants.
         kernels: name of the packing.
     """
@@ -143,7 +143,7 @@ def write_program(plan: Plan, packing: PlainPacking, content: bytes, folder: Pat
         folder=folder,
         sources=tuple(sources),
         arena_bytes=plan.arena_bytes,
-        state_bytes=emitter.state_bytes(),
+        state_bytes=plan.state_bytes,
         constant_bytes=emitter.constants.num_bytes,
         kernels=packing.name,
     )
@@ -162,10 +162,6 @@ class _Emitter:
         self.constants = _Constants()
         self._structures: list[str] = []
         self._structure_names: dict[str, str] = {}
-
-    def state_bytes(self) -> int:
-        """RAM of the runtime: counters and row pointers (of 4 bytes)."""
-        return 2 * len(self.network.operators) + 2 * max(self.plan.depth, 1) + 4 * self.plan.most_rows
 
     # model.h
 
