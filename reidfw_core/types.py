@@ -308,7 +308,7 @@ class BenchmarkReport:
         layers: what each layer costs; empty where the tool does not tell.
         further_metrics: more numbers for trackers, by the names that they get there.
         labels: texts for trackers, for example the version of the tool.
-        details: everything else, JSON-able.
+        details: everything else, JSON-able. ``notes``, a list of sentences, stand below the table on the screen too.
     """
 
     inference_ms: float | None = None

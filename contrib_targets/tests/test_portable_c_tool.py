@@ -120,17 +120,20 @@ def test_without_a_compiler_memory_is_planned_and_labelled(int8_file, tmp_path, 
     assert low == high == content["modelled"]["ram_arena_kib"] > 0
     assert "ram_arena_kib" not in content["measured"]
     assert set(column(report, "measured")) == {"MACs"}
-    assert report.tool == "portable_c (memory planned, not run)"
+    assert report.tool == "portable_c (memory planned, not built)"
     assert report.origins["modelled"] == "memory as planned, not built"
     assert len([note for note in content["notes"] if "pip install thing" in note]) == 2
 
 
 def test_without_an_emulator_flash_is_measured_all_the_same(int8_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("reidfw_targets.emulation.unicorn_runner.require_unicorn", no_tool)
+    for module in ("emulation", "emulation.unicorn_runner"):
+        monkeypatch.setattr(f"reidfw_targets.{module}.require_unicorn", no_tool)
+    assert "not run (no stack, instructions, time): There is no such thing" in PortableC().find(F401)
     report, content = benchmark(int8_file, tmp_path)
     assert content["measured"]["flash_total_kib"] == report.total_flash_kib > 0
     assert "instructions" not in content["measured"]
     assert report.total_ram_kib is None
+    assert report.tool == "portable_c (built, not run)"
     assert any(note.startswith("built, not run: There is no such thing") for note in content["notes"])
 
 

@@ -74,12 +74,18 @@ def report_of(found: Findings) -> BenchmarkReport:
         total_ram_kib=_total_ram_kib(found),
         weights_flash_kib=_kib(generated.constant_bytes),
         total_flash_kib=None if firmware is None else round(firmware.use.flash_kib, 2),
-        tool=f"portable_c ({on_core.run.label})" if on_core else "portable_c (memory planned, not run)",
+        tool=f"portable_c ({_how(found)})",
         quantities=quantities(found),
         origins=origins(found),
         layers=layers(found),
         details=_facts(found),
     )
+
+
+def _how(found: Findings) -> str:
+    if found.on_core is not None:
+        return found.on_core.run.label
+    return "memory planned, not built" if found.firmware is None else "built, not run"
 
 
 def quantities(found: Findings) -> tuple[BoardQuantity, ...]:
