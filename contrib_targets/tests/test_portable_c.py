@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reidfw_targets.facts import BOARDS
 from reidfw_targets.portable_c import fixed_point as fp
-from reidfw_targets.portable_c.compiling import check_on_host, check_traced, compile_to
+from reidfw_targets.portable_c.compiling import Check, check_on_host, check_traced, compile_to
 from reidfw_targets.portable_c.latency import calibrated_ratios, latency
 
 from reidfw_core.api import DataError, DoesNotFit
@@ -207,6 +207,42 @@ def test_command_writes_code_that_builds(model, tmp_path):
     assert subprocess.run([str(program)], check=False).returncode == 0
     wrong = CliRunner().invoke(app, ["compile", str(model), "-o", str(folder), "--input", "row"])
     assert wrong.exit_code == 2
+
+
+@pytest.mark.slow
+def test_code_that_was_not_checked_or_is_wrong_is_not_left(model, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from reidfw_core.api import ToolNotFound
+    from reidfw_core.cli.app import app
+
+    def call(*arguments):
+        return CliRunner().invoke(app, ["compile", str(model), "-o", str(tmp_path / "new" / "code"), *arguments])
+
+    def no_compiler():
+        raise ToolNotFound("There is no C compiler", hint="Run: pip install thing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reidfw_targets.portable_c.host.find_host_compiler", no_compiler)
+        refused = call()
+        assert refused.exit_code == 3
+        assert "--verify 0 writes the code unchecked" in refused.output
+    assert call("--ram-limit", "1").exit_code == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "reidfw_targets.portable_c.compiling.check_on_host",
+            lambda *_: Check(images=1, tensors=1, different=("t: 1 of 2 elements, by up to 3",)),
+        )
+        refused = call()
+        assert refused.exit_code == 3
+        assert "t: 1 of 2 elements" in refused.output
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new" / "code").mkdir(parents=True)
+    (tmp_path / "new" / "code" / "mine.txt").write_text("kept")
+    assert call("--verify", "0").exit_code == 0
+    names = {path.name for path in (tmp_path / "new" / "code").iterdir()}
+    assert {"mine.txt", "model.c", "reid.h"} <= names
+    assert not any(name.startswith(".") for name in names)
 
 
 @pytest.mark.slow

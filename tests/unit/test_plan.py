@@ -121,9 +121,7 @@ def test_a_target_for_quantized_models_leaves_the_float_model_to_the_one_that_co
     assert components["evaluate_2"] == "portable_c"
     told = " ".join(outcome.out.split())
     assert "evaluation.target 'portable_c' does not take keras/float32 models; this one is scored on 'host'" in told
-    outcome = reidfw(
-        "run", tiny_config, "--dry-run", "+evaluation.target=portable_c", "+quantization.compare_on=null"
-    )
+    outcome = reidfw("run", tiny_config, "--dry-run", "+evaluation.target=portable_c", "+quantization.compare_on=null")
     assert outcome.code == 2, outcome.text
     assert "'portable_c' does not take a keras/float32 model" in outcome.text
     outcome = reidfw("run", tiny_config, "--dry-run", "operation_mode=training", "+evaluation.target=portable_c")
