@@ -214,8 +214,8 @@ def _float_target(
     if chosen is None or other is None or model is None or _takes(chosen, model) or not _takes(other, model):
         return chosen
     notes.append(
-        f"{where}: evaluation.target '{chosen.name}' does not take {model} models; this one is scored on '{other.name}' "
-        f"(quantization.compare_on), the quantized one on '{chosen.name}'"
+        f"{where}: evaluation.target '{chosen.name}' does not take {model} models; this one is scored on "
+        f"'{other.name}' (quantization.compare_on), the quantized one on '{chosen.name}'"
     )
     return other
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -30,6 +31,7 @@ from reidfw_targets.portable_c.network import (
     Softmax,
     Table,
     Tensor,
+    shortened,
 )
 from reidfw_targets.portable_c.packing import PlainPacking
 from reidfw_targets.portable_c.planner import Plan
@@ -150,8 +152,8 @@ def write_program(plan: Plan, packing: PlainPacking, content: bytes, folder: Pat
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end a comment, in ASCII."""
-    return text.replace("*/", "* /").encode("ascii", "replace").decode().replace("\n", " ").replace("\\", "/")
+    """Text that neither ends nor begins a comment, in ASCII; without backslashes and trigraphs."""
+    return re.sub(r"[^\x20-\x7e]|[\\?]", "_", text).replace("*/", "* /").replace("/*", "/ *")
 
 
 class _Emitter:
@@ -277,7 +279,7 @@ static const int8_t *rows[{self.plan.most_rows}];
             lines.append(
                 f"    {{{self.plan.offsets[number]}u, {tensor.row_bytes}u, {tensor.height}u, "
                 f"{self.plan.rings[number]}u, {makers.get(number, _NONE)}, {index}, {tensor.file_row}u}}, "
-                f"/* {_comment(tensor.name)[-60:]} */\n"
+                f"/* {_comment(shortened(tensor.name, ellipsis='...'))} */\n"
             )
         return f"static const pc_tensor tensors[{len(lines)}] = {{\n{''.join(lines)}}};\n"
 
@@ -288,7 +290,7 @@ static const int8_t *rows[{self.plan.most_rows}];
             lines.append(
                 f"    {{{kernel}, &{parameters}, {self.plan.scratch_offsets[number]}u, {len(reads)}u, "
                 f"{len(operator.reads)}u, {operator.output}u, {operator.steps}u}}, "
-                f"/* {operator.kind} {_comment(operator.layer)[-60:]} */\n"
+                f"/* {operator.kind} {_comment(shortened(operator.layer, ellipsis='...'))} */\n"
             )
             reads += [f"    {{{one.tensor}u, {one.pad}, {one.stride}u, {one.kernel}u}},\n" for one in operator.reads]
         goals = ", ".join(f"{goal}u" for goal in self.plan.goals)
