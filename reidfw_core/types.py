@@ -245,11 +245,13 @@ class MemoryEstimate:
         weights_bytes: constants.
         activations_bytes: least working memory of an execution operation by operation.
         method: how it was estimated, for people.
+        one_piece: whether the working memory must lie in one piece of RAM.
     """
 
     weights_bytes: int
     activations_bytes: int
     method: str
+    one_piece: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

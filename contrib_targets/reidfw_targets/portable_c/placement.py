@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
-from reidfw_core.api import DoesNotFit
+from reidfw_core.api import DoesNotFit, MemoryEstimate
 from reidfw_targets.emulation.memory import STACK_BYTES
 from reidfw_targets.facts import BoardFacts, MemoryRegion
-from reidfw_targets.portable_c.compiling import ArenaLimit, Compiled, compile_within
+from reidfw_targets.portable_c.compiling import ArenaLimit, Compiled, compile_within, planned
+from reidfw_targets.portable_c.packing import PACKINGS
 from reidfw_targets.portable_c.planner import InputMode, Plan
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,43 @@ class RegionLimit(ArenaLimit):
             f"{self.board} leaves {left:.1f} KiB for it ({self.region.name} with {self.kib:g} KiB, less {stack}"
             f"{variables:.1f} KiB of variables): {self.missing_bytes(plan) / 1024:.1f} KiB are missing"
         )
+
+
+def estimate_for_board(path: Path, board: BoardFacts, *, input_mode: InputMode | None, kernels: str) -> MemoryEstimate:
+    """What the code would take on a board, without writing it; tensors are made once, as trying more takes long.
+
+    Args:
+        path: a ``.tflite`` file.
+        board: the board.
+        input_mode: None takes the resident image where that fits, else rows.
+        kernels: which kernels.
+
+    Raises:
+        DataError: the model is not one that the engine computes.
+    """
+    from reidfw_targets._tflite.memory import estimate_tflite
+
+    modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
+    places = [(board.arena, STACK_BYTES), *((region, 0) for region in board.of_kind("external_ram"))]
+    changed_ns = path.stat().st_mtime_ns
+    for (region, stack_bytes), mode in product(places, modes):
+        plan = _free_plan(path, changed_ns, mode, kernels)
+        limit = RegionLimit(kib=region.size_kib, board=board.name, region=region, stack_bytes=stack_bytes)
+        if limit.missing_bytes(plan) <= 0:
+            break
+    image = "resident" if plan.input_mode == "resident" else "row by row"
+    return MemoryEstimate(
+        weights_bytes=estimate_tflite(path).weights_bytes,
+        activations_bytes=plan.arena_bytes + variables_bytes(plan) + STACK_BYTES,
+        method=f"portable_c, image {image}, stack included, no tensor made twice",
+        one_piece=True,
+    )
+
+
+@lru_cache(maxsize=8)
+def _free_plan(path: Path, changed_ns: int, mode: InputMode, kernels: str) -> Plan:  # noqa: ARG001 (part of the key)
+    """The plan without a limit: the same for all boards with these kernels."""
+    return planned(path, mode, ArenaLimit(), PACKINGS[kernels])[0]
 
 
 def variables_bytes(plan: Plan) -> int:

@@ -12,7 +12,9 @@ from pydantic import Field
 from reidfw_core.api import (
     BenchmarkReport,
     ComponentParams,
+    DataError,
     DoesNotFit,
+    MemoryEstimate,
     ModelFile,
     ReidfwError,
     ToolFailed,
@@ -31,7 +33,7 @@ from reidfw_targets.portable_c.compiling import (
     reference_embedding,
 )
 from reidfw_targets.portable_c.latency import calibrated_ratios, latency
-from reidfw_targets.portable_c.placement import compile_for_board
+from reidfw_targets.portable_c.placement import compile_for_board, estimate_for_board
 from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
 from reidfw_targets.published import figures_for
 
@@ -82,6 +84,16 @@ class PortableC(BoardTool):
             return f"{compiled}, run in {find_emulator(core)}"
         except ToolNotFound as missing:
             return f"{compiled}, not run (no stack, instructions, time): {_words(missing)}"
+
+    def estimate(self, board: BoardFacts, model: ModelFile) -> MemoryEstimate | None:
+        """The memory plan; None for boards and models that generated C is not made for."""
+        mode = None if self.params.input == "auto" else self.params.input
+        try:
+            kernels = core_of(board).kernels
+            return estimate_for_board(model.path, board, input_mode=mode, kernels=kernels)
+        except DataError as other:
+            logger.debug("No plan of portable C: %s", other)
+            return None
 
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates, checks, builds, runs; writes ``portable_c_report.json`` and a table beside it."""
