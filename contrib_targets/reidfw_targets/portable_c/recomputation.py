@@ -59,12 +59,18 @@ def plan_within(
     Returns:
         A plan, whose network tells in its notes what is made twice; ``plan`` itself where nothing helps.
     """
+    if missing_bytes(plan) > 0:
+        logger.info(
+            "The arena takes %.1f KiB, %.1f KiB too many; looking for tensors to make twice (large networks: a minute)",
+            plan.arena_bytes / 1024,
+            missing_bytes(plan) / 1024,
+        )
     for _ in range(_MOST_ROUNDS):
         if missing_bytes(plan) <= 0:
             break
         better: tuple[Plan, Network] | None = None
         for change in _promising(plan, network):
-            logger.info(
+            logger.debug(
                 "The arena takes %.1f KiB; trying to make '%s' twice",
                 plan.arena_bytes / 1024,
                 network.tensors[change.tensor].name,
