@@ -24,7 +24,7 @@ from reidfw_targets.emulation import build_firmware, run_firmware
 from reidfw_targets.emulation.cores import core_of
 from reidfw_targets.facts import BOARDS, BoardFacts, MemoryRegion
 from reidfw_targets.portable_c._tflite.reference import Reference
-from reidfw_targets.portable_c.compiling import compile_to, planned, random_images
+from reidfw_targets.portable_c.compiling import ArenaLimit, compile_to, planned, random_images
 from reidfw_targets.portable_c.network import Network
 from reidfw_targets.portable_c.packing import PACKINGS
 
@@ -95,7 +95,7 @@ def reference_s(content: bytes, network: Network) -> float:
 def memory_and_time(path: Path, bars: Bars | None) -> Iterator[tuple[str, bool]]:
     for mode in ("resident", "rows"):
         began = time.process_time()
-        plan, content = planned(path, mode, None, PACKINGS["dsp"])
+        plan, content = planned(path, mode, ArenaLimit(), PACKINGS["dsp"])
         seconds = time.process_time() - began
         inference = reference_s(content, plan.network)
         kib = plan.arena_bytes / 1024

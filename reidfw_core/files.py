@@ -41,6 +41,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def added_to_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder whose files move into ``path``, one by one, when the block ends well; others there stay.
+
+    Where the block raises, nothing is left of it: neither its files nor a folder that was not there before.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=there))
+    except OSError as cause:
+        raise _storage_error(path, cause) from cause
+    try:
+        yield temporary
+        for file in sorted(made for made in temporary.rglob("*") if made.is_file()):
+            target = path / file.relative_to(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+    except OSError as cause:
+        if _is_about(cause, temporary, path):
+            raise _storage_error(path, cause) from cause
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside ``path``, renamed to it when the block ends well.
 

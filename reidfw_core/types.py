@@ -245,11 +245,13 @@ class MemoryEstimate:
         weights_bytes: constants.
         activations_bytes: least working memory of an execution operation by operation.
         method: how it was estimated, for people.
+        one_piece: whether the working memory must lie in one piece of RAM.
     """
 
     weights_bytes: int
     activations_bytes: int
     method: str
+    one_piece: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +310,7 @@ class BenchmarkReport:
         layers: what each layer costs; empty where the tool does not tell.
         further_metrics: more numbers for trackers, by the names that they get there.
         labels: texts for trackers, for example the version of the tool.
-        details: everything else, JSON-able.
+        details: everything else, JSON-able. ``notes``, a list of sentences, stand below the table on the screen too.
     """
 
     inference_ms: float | None = None

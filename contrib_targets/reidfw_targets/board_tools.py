@@ -18,6 +18,7 @@ from reidfw_core.api import (
     BenchmarkReport,
     CommandLine,
     ComponentParams,
+    MemoryEstimate,
     ModelFile,
     Progress,
     ToolNotFound,
@@ -87,6 +88,14 @@ class BoardTool(ABC):
         Raises:
             ToolNotFound, ServiceError, BoardNotFound: it cannot, and what to do.
         """
+
+    def estimate(self, board: BoardFacts, model: ModelFile) -> MemoryEstimate | None:  # noqa: ARG002
+        """What the tool would need for a model on a board, planned from the file within seconds.
+
+        Returns:
+            None where the tool does not tell in advance, as most do, or does not take the model.
+        """
+        return None
 
     def list_commands(self, board: BoardFacts, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:  # noqa: ARG002
         """What :meth:`benchmark` would start or send, for ``reidfw run --dry-run``; does none of it.

@@ -6,7 +6,7 @@ Those of the series STM32N6 and STM32H7 can be deployed to, the others cannot; t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from reidfw_core.api import (
     CommandLine,
     Component,
     ComponentParams,
+    MemoryEstimate,
     ModelFile,
     ModelFormat,
     Progress,
@@ -28,7 +29,15 @@ from reidfw_core.api import (
     no_progress,
     variant,
 )
-from reidfw_targets.board_tools import AUTO, BoardTool, Optimization, ToolSettings, automatic_tool, make_tool
+from reidfw_targets.board_tools import (
+    AUTO,
+    BoardTool,
+    Optimization,
+    ToolSettings,
+    automatic_tool,
+    make_tool,
+    tool_entries,
+)
 from reidfw_targets.deployment.board import DEPLOY, Deployable
 from reidfw_targets.facts import BOARDS, BoardFacts
 from reidfw_targets.published import figures_for
@@ -104,6 +113,13 @@ class Stm32Board(Target):
         return f"{ability.partition('_')[0]} with {tool.name} ({why}): {tool.find(self.facts)}"
 
     @hookimpl
+    def estimate_by_tool(self, model: ModelFile, chosen_only: bool) -> Sequence[MemoryEstimate]:
+        """What tools plan for the model on this board; see the hook's contract."""
+        tools = [self._tool(no_progress)[0]] if chosen_only else self._all_tools()
+        estimates = [tool.estimate(self.facts, model) for tool in tools]
+        return [estimate for estimate in estimates if estimate is not None]
+
+    @hookimpl
     def published_figures(self, model: ModelFile) -> Sequence[str]:
         """What ST published for such a model on this board; see the hook's contract."""
         return [str(figure) for figure in figures_for(self.facts.name, model.name, model.input_shape)]
@@ -122,6 +138,14 @@ class Stm32Board(Target):
         tool, why = self._tool(progress)
         logger.info("%s is measured with %s (%s)", self.facts.name, tool.name, why)
         return tool.benchmark(self.facts, model, workdir)
+
+    def _all_tools(self) -> Iterator[BoardTool]:
+        """Every installed tool that can be made without options."""
+        for name in tool_entries():
+            try:
+                yield make_tool(name, self.params.settings, {})
+            except (ToolNotFound, ValueError) as cause:
+                logger.debug("%s is not asked: %s", name, cause)
 
     def _tool_name(self) -> tuple[str, str]:
         """The tool's name, and why this one. Raises ToolNotFound where there is none."""

@@ -100,3 +100,15 @@ def save_onnx(network, path: Path, *, batch: int | None, channels_first: bool) -
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine similarity of corresponding rows."""
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+@pytest.fixture
+def wide_file(tmp_path):
+    """An int8 model whose largest tensors, kept as a whole, need more RAM than small boards have."""
+    from .tflite_builder import LAYERS, Graph, pointwise
+
+    graph = Graph(2)
+    image = graph.tensor((1, 128, 64, 3), 0.02, -10)
+    path = tmp_path / "wide.tflite"
+    path.write_bytes(graph.content([image], [LAYERS["MEAN"](graph, pointwise(graph, image, 32))]))
+    return ModelFile(path=path, format=ModelFormat.of_file(path), name="wide")

@@ -255,3 +255,14 @@ def test_a_chain_that_quantizes_counts_bytes(run, tmp_path, monkeypatch, keras_f
     else:
         assert outcome.exit_code == 0, text
         assert summary["benchmarks"][0]["model"]["format"] == "tflite/int8"
+
+
+@pytest.mark.slow
+def test_the_check_before_a_run_agrees_with_the_tool_that_measures(run, wide_file, tmp_path):
+    common = (f"model.model_path={wide_file.path}", "benchmarking.board=NUCLEO-F401RE")
+    outcome, _ = run(*common, "+benchmarking.tool=portable_c")
+    assert outcome.exit_code == 0, outcome.output
+    assert "more than the RAM of the board" not in outcome.output
+    program = write_stedgeai(tmp_path / "stedgeai")
+    outcome, _ = run(*common, "hydra.run.dir=again", f"tools.stedgeai.path_to_stedgeai={program}")
+    assert "more than the RAM of the board (constants and live tensors" in " ".join(outcome.output.split())

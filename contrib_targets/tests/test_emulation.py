@@ -339,5 +339,5 @@ def test_the_cycle_counting_example_prints_a_calibration_file(int8_file, tmp_pat
     ratios = calibrated_ratios(file, "NUCLEO-F401RE")
     harness = build_firmware(F401, compiled.generated.sources, tmp_path / "h")
     counted = run_firmware(harness, random_images(compiled.network, 1)).instructions
-    assert len(ratios) == 2
-    assert ratios[0] * 1234 == pytest.approx(counted, rel=0.01)
+    assert len(ratios[1234]) == 2
+    assert ratios[1234][0] * 1234 == pytest.approx(counted, rel=0.01)

@@ -1,13 +1,41 @@
 """What a model file takes, and what ST published for models like it."""
 
+import json
+
 import pytest
+from reidfw_targets.boards import NucleoF401re, Stm32mp257fEv1
+from reidfw_targets.emulation.memory import STACK_BYTES
+from reidfw_targets.facts import BOARDS
 from reidfw_targets.host import Host
 from reidfw_targets.liveness import peak_bytes
+from reidfw_targets.portable_c.placement import compile_for_board, variables_bytes
 from reidfw_targets.published import FIGURES, figures_for
+from typer.testing import CliRunner
 
 from reidfw_core.api import DataError, ModelFile, ModelFormat
+from reidfw_core.cli.app import app
 
 from .conftest import save_onnx
+
+
+def test_what_portable_c_plans_counts_beside_operation_by_operation(wide_file, tmp_path):
+    [estimate] = NucleoF401re().estimate_by_tool(model=wide_file, chosen_only=False)
+    plan = compile_for_board(
+        wide_file.path, tmp_path / "c", BOARDS["NUCLEO-F401RE"], input_mode=None, kernels="dsp"
+    ).plan
+    assert estimate.activations_bytes == plan.arena_bytes + variables_bytes(plan) + STACK_BYTES
+    assert estimate.one_piece
+    assert Stm32mp257fEv1().estimate_by_tool(model=wide_file, chosen_only=False) == []
+    done = CliRunner().invoke(app, ["fit", str(wide_file.path), "--board", "NUCLEO-F401RE", "--json"])
+    assert done.exit_code == 0, done.output
+    [row] = json.loads(done.stdout)["boards"]
+    assert (row["fit"], row["operation_by_operation"]) == ("green", "red")
+    assert row["by_tool"][0]["method"].startswith("portable_c, image ")
+    told = NucleoF401re(NucleoF401re.Params(tool="portable_c", tool_options={"input": "rows"}))
+    [by_rows] = told.estimate_by_tool(model=wide_file, chosen_only=True)
+    assert "row by row" in by_rows.method
+    other = NucleoF401re(NucleoF401re.Params(tool="stedgeai"))
+    assert other.estimate_by_tool(model=wide_file, chosen_only=True) == []
 
 
 def test_live_tensors():

@@ -13,6 +13,7 @@ from reidfw_targets.portable_c.host import STRICT, compile_shared
 
 from reidfw_core.metrics import best_threshold
 from reidfw_core.metrics.distances import chunked_distances
+from reidfw_core.services.evaluation_files import threshold_header
 
 pytestmark = [
     pytest.mark.skipif(
@@ -183,6 +184,65 @@ def test_gallery_is_kept_in_the_memory_given(application):
     assert application.library.reid_remove(ctypes.byref(application.gallery), ctypes.c_uint16(1)) == CAPACITY // 3
     assert application.match(vectors[1], ONE)[0] == UNKNOWN
     assert application.match(vectors[2], ONE) == (2, ONE)
+
+
+def header_of(folder, distance, threshold):
+    """The header of an evaluation, as it lies beside its ``..._reid_threshold.json``."""
+    facts = {
+        "distance": distance,
+        "threshold": threshold,
+        "model": "model.tflite",
+        "model_sha256": "0",
+        "flip": False,
+        "multi_query": False,
+        "thresholds_at_false_positive_rate": {},
+    }
+    (folder / "threshold.h").write_text(threshold_header(facts))
+
+
+def compiles(folder, *headers):
+    """What the compiler says of a program with the threshold of these headers, strict on floats."""
+    text = "".join(f'#include "{name}"\n' for name in headers)
+    text += "int main(void)\n{\n    static const int32_t threshold = REID_THRESHOLD(REID_DISTANCE_THRESHOLD);\n"
+    (folder / "uses.c").write_text(text + "    return threshold != REID_THRESHOLD(0.35f);\n}\n")
+    strict = [*STRICT, "-Wdouble-promotion", "-Wconversion", f"-I{folder}"]
+    command = ["cc", *strict, str(folder / "uses.c"), "-o", str(folder / "uses")]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_the_threshold_of_an_evaluation_compiles_and_a_euclidean_one_does_not(int8_file, tmp_path):
+    compile_to(int8_file.path, tmp_path)
+    header_of(tmp_path, "cosine", 0.35)
+    for headers in (("threshold.h", "reid.h"), ("reid.h", "threshold.h")):
+        done = compiles(tmp_path, *headers)
+        assert done.returncode == 0, done.stderr
+        assert subprocess.run([str(tmp_path / "uses")], check=False).returncode == 0
+    header_of(tmp_path, "euclidean", 14.4)
+    assert "set evaluation.reid_distance_metric to cosine" in compiles(tmp_path, "threshold.h", "reid.h").stderr
+    assert "reid_needs_a_cosine_threshold" in compiles(tmp_path, "reid.h", "threshold.h").stderr
+
+
+def test_what_is_no_cosine_distance_recognises_nobody(application):
+    of = application.library.threshold_of
+    application.clear()
+    vector = application.vector(np.arange(application.size).astype(np.int8))
+    application.enrol(vector, 3)
+    for distance in (14.4, 2.1, -0.1, float("nan")):
+        assert application.match(vector, of(distance))[0] == UNKNOWN
+    assert application.match(vector, of(0.0))[0] == application.match(vector, of(2.0))[0] == 3
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler on this computer")
+def test_an_application_in_cpp_calls_the_code(int8_file, tmp_path):
+    sources = compile_to(int8_file.path, tmp_path).generated.sources
+    objects = [str(tmp_path / f"{source.stem}.o") for source in sources]
+    for source, made in zip(sources, objects, strict=True):
+        subprocess.run(["cc", "-O1", "-c", str(source), "-o", made], check=True)
+    shutil.copy(tmp_path / "main.c", tmp_path / "main.cpp")
+    strict = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+    program = tmp_path / "example"
+    subprocess.run(["c++", *strict, str(tmp_path / "main.cpp"), *objects, "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], check=False).returncode == 0
 
 
 def test_the_example_builds_without_warnings_and_recognises(int8_file, tmp_path):

@@ -2,14 +2,15 @@
 
 import dataclasses
 import logging
+import math
 from pathlib import Path
 
 import pytest
 from reidfw_targets.emulation import build_firmware, run_firmware
-from reidfw_targets.emulation.memory import linker_script
+from reidfw_targets.emulation.memory import STACK_BYTES, linker_script
 from reidfw_targets.facts import BOARDS, BoardFacts
-from reidfw_targets.portable_c.compiling import random_images, reference_embedding
-from reidfw_targets.portable_c.placement import compile_for_board
+from reidfw_targets.portable_c.compiling import compile_to, random_images, reference_embedding
+from reidfw_targets.portable_c.placement import compile_for_board, variables_bytes
 
 from reidfw_core.api import DoesNotFit, ToolNotFound
 
@@ -68,7 +69,32 @@ def test_a_board_that_has_room_keeps_all_inside(model, tmp_path, caplog):
 
 
 def test_without_memory_beside_the_chip_it_does_not_fit(model, tmp_path):
-    with pytest.raises(DoesNotFit, match="the limit is 16 KiB"):
+    words = (
+        r"STM32F746G-DISCO leaves 19\.\d KiB for it \(SRAM1 with 24 KiB, less 4 KiB of stack and 0\.\d KiB of "
+        r"variables\): 1\d\.\d KiB are missing"
+    )
+    with pytest.raises(DoesNotFit, match=words):
         compile_for_board(
             model, tmp_path / "c", shrunk(F746, ram_kib=24, external=False), input_mode=None, kernels="plain"
         )
+
+
+@pytest.mark.parametrize("mode", ["resident", "rows"])
+def test_a_board_with_just_enough_ram_is_not_refused(mode, model, tmp_path):
+    """Nothing but stack and variables is taken off; the linker agrees."""
+    plan = compile_to(model, tmp_path / "free", input_mode=mode, kernels="dsp").plan
+    enough = (plan.arena_bytes + STACK_BYTES + variables_bytes(plan)) / 1024
+    board = shrunk(F746, ram_kib=math.ceil(16 * enough) / 16, external=False)
+    compiled = compile_for_board(model, tmp_path / "c", board, input_mode=mode, kernels="dsp")
+    assert compiled.plan.arena_bytes == plan.arena_bytes
+    with pytest.raises(DoesNotFit, match=r": 0\.1 KiB are missing"):
+        small = shrunk(F746, ram_kib=math.floor(16 * enough) / 16 - 0.0625, external=False)
+        compile_for_board(model, tmp_path / "d", small, input_mode=mode, kernels="dsp")
+    pytest.importorskip("elftools")
+    try:
+        firmware = build_firmware(board, compiled.generated.sources, tmp_path / "f")
+    except ToolNotFound as missing:
+        pytest.skip(missing.message)
+    assert firmware.memory.ram.name == "SRAM1"
+    ours = [symbol for symbol in firmware.program.symbols if symbol.section == ".bss" and not symbol.of_harness]
+    assert sum(symbol.size_bytes for symbol in ours) == plan.arena_bytes + plan.state_bytes

@@ -65,6 +65,13 @@ def dynamic_shape(graph: Graph) -> bytes:
     return graph.content([x], [y])
 
 
+def five_dimensions(graph: Graph) -> bytes:
+    x = image(graph)
+    y = graph.tensor((1, 2, 3, 4, 3), 0.02)
+    graph.operator(OP.RELU, [x], [y])
+    return graph.content([x], [y])
+
+
 def batch_of_four(graph: Graph) -> bytes:
     x = image(graph, shape=(4, 6, 4, 3))
     return graph.content([x], [convolution(graph, x)])
@@ -138,6 +145,7 @@ def map_as_output(graph: Graph) -> bytes:
         (float_model, r"computes in float: 1 operators, the first CONV_2D in layer 't3'.*takes int8 models"),
         (hybrid_model, r"is hybrid \(int8 weights, float arithmetic\).*CONV_2D in layer 't3'"),
         (dynamic_shape, r"tensor 't0' has a dynamic shape \(1, -1, 4, 3\)"),
+        (five_dimensions, r"tensor 't1' has 5 dimensions; at most 4 are supported \(in RELU, layer 't1'\)"),
         (batch_of_four, r"tensor 't0' has batch 4; only batch 1"),
         (two_inputs, "it has 2 inputs"),
         (two_outputs, "it has 2 outputs"),

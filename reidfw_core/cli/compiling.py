@@ -9,7 +9,8 @@ from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
 from reidfw_core.cli.render import screen, shown_path
 from reidfw_core.components import Component
-from reidfw_core.errors import ConfigError, DataError, PluginNotFound, Problem, StorageError, nearest_match
+from reidfw_core.errors import ConfigError, DataError, PluginNotFound, Problem, ToolNotFound, nearest_match
+from reidfw_core.files import added_to_folder
 from reidfw_core.types import DeploymentReport, ModelFile, ModelFormat
 
 _HOOK = "compile_model"
@@ -27,6 +28,8 @@ def compile_model(
     verify: int,
 ) -> None:
     """Writes a model as code with the target that can; see the hook ``compile_model`` for the arguments.
+
+    Code that was refused, or that could not be checked, is not left in ``output``.
 
     Raises:
         ReidfwError: no such target, model or folder, a mistake in an option, or what the target raises.
@@ -47,21 +50,24 @@ def compile_model(
         raise DataError(f"There is no model file {path}")
     name, component, bus = _compiler(target)
     folder = output.expanduser().absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise StorageError(f"The folder {folder} cannot be made: {cause.strerror}") from cause
-    with logging_to_screen():
-        report: DeploymentReport = bus.ask(
-            component,
-            _HOOK,
-            model=ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem),
-            output=folder,
-            input_mode=input_mode,
-            ram_limit_kib=ram_limit_kib,
-            kernels=kernels,
-            verify=verify,
-        )
+    with logging_to_screen(), added_to_folder(folder) as written:
+        try:
+            report: DeploymentReport = bus.ask(
+                component,
+                _HOOK,
+                model=ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem),
+                output=written,
+                input_mode=input_mode,
+                ram_limit_kib=ram_limit_kib,
+                kernels=kernels,
+                verify=verify,
+            )
+        except ToolNotFound as missing:
+            if not verify:
+                raise
+            unchecked = "--verify 0 writes the code unchecked."
+            hint = f"{missing.hint}\n{unchecked}" if missing.hint else unchecked
+            raise ToolNotFound(missing.message, hint=hint) from missing
     console = screen()
     console.print(f"{path.name} written by {name} to {shown_path(folder)}", soft_wrap=True)
     for fact, value in report.details.items():

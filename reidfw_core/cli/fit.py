@@ -13,7 +13,7 @@ from reidfw_core.catalog import Catalog
 from reidfw_core.cli.logs import logging_to_screen
 from reidfw_core.cli.render import screen, show_json, table
 from reidfw_core.errors import DataError, DoesNotFit
-from reidfw_core.services.fit import estimate_file, installed_targets, judge
+from reidfw_core.services.fit import best, estimate_file, installed_targets, judge
 from reidfw_core.types import ModelFile, ModelFormat
 
 _COLORS = {"green": "green", "amber": "yellow", "red": "red"}
@@ -43,10 +43,39 @@ def fit(model: Path, boards: Sequence[str], *, as_json: bool) -> None:
             continue
         verdict = judge(info, needed)
         notes = list(verdict.reasons)
+        by_tool = []
+        if (chosen or verdict.verdict != "green") and bus.supports(component, "estimate_by_tool"):
+            with logging_to_screen():
+                by_tool = [
+                    (one, judge(info, one))
+                    for one in bus.ask(component, "estimate_by_tool", model=file, chosen_only=False)
+                ]
+        if by_tool:
+            notes = [f"operation by operation: {verdict.verdict}", *notes]
+            for one, found in by_tool:
+                notes.append(f"{one.method}: {found.verdict}, {one.activations_bytes / 1024:,.1f} KiB of RAM")
+                notes += [reason for reason in found.reasons if reason not in notes]
         if bus.supports(component, "published_figures"):
             notes += [str(figure) for figure in bus.ask(component, "published_figures", model=file)]
-        rows.append({"board": name, "fit": verdict.verdict, "notes": notes, "ram_kib": info.ram_kib,
-                     "flash_kib": info.flash_kib})  # fmt: skip
+        rows.append(
+            {
+                "board": name,
+                "fit": best((verdict.verdict, *(found.verdict for _, found in by_tool))),
+                "notes": notes,
+                "ram_kib": info.ram_kib,
+                "flash_kib": info.flash_kib,
+                "operation_by_operation": verdict.verdict,
+                "by_tool": [
+                    {
+                        "method": one.method,
+                        "fit": found.verdict,
+                        "weights_bytes": one.weights_bytes,
+                        "activations_bytes": one.activations_bytes,
+                    }
+                    for one, found in by_tool
+                ],
+            }
+        )
     order = list(_COLORS)
     rows.sort(key=lambda row: (order.index(row["fit"]), row["board"]))
     estimate = {
@@ -68,7 +97,8 @@ def fit(model: Path, boards: Sequence[str], *, as_json: bool) -> None:
         ]
         console.print(table(None, ("board", "fit", "why"), cells))
         console.print(
-            "[dim]green: internal memory; amber: with external memory, or RAM in pieces; red: does not fit.[/]"
+            "[dim]green: internal memory; amber: with external memory, or RAM in pieces; red: does not fit. "
+            "The best way counts.[/]"
         )
     if chosen and all(row["fit"] == "red" for row in rows):
         raise DoesNotFit(f"{path.name} does not fit {', '.join(sorted(chosen))}")

@@ -175,6 +175,8 @@ def show_result(result: RunResult, command: str) -> None:
         console.print(table(escape(board.title), columns, board.rows))
         for origin in board.origins:
             console.print(f"[dim]{escape(origin)}[/]", soft_wrap=True)
+        for note in board.notes:
+            console.print(f"[yellow]Note:[/] {escape(note)}", soft_wrap=True)
     console.print()
     console.print(table(f"Files in {escape(shown_path(result.run_dir))}", ("file", "what it is"), file_rows(result)))
     console.print()

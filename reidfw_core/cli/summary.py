@@ -23,11 +23,13 @@ class BoardTable(NamedTuple):
         title: headline.
         rows: quantity, unit, measured, modelled, published.
         origins: where each column comes from, one line a column.
+        notes: what the tool found odd or missing.
     """
 
     title: str
     rows: Sequence[Sequence[str]]
     origins: Sequence[str]
+    notes: Sequence[str]
 
 
 def score_rows(result: RunResult) -> Sequence[Sequence[str]]:
@@ -80,7 +82,8 @@ def board_tables(result: RunResult) -> Sequence[BoardTable]:
             ]
             tool = f" ({report.tool})" if report.tool else ""
             title = f"{step.model.name} on {step.planned.component.name}{tool}"
-            tables.append(BoardTable(title, rows, tuple(f"{name}: {text}" for name, text in report.origins.items())))
+            origins = tuple(f"{name}: {text}" for name, text in report.origins.items())
+            tables.append(BoardTable(title, rows, origins, tuple(map(str, report.details.get("notes", ())))))
     return tables
 
 

@@ -46,6 +46,19 @@ def estimate_memory(model: ModelFile) -> MemoryEstimate | None:
 
 
 @hookspec(firstresult=True)
+def estimate_by_tool(model: ModelFile, chosen_only: bool) -> Sequence[MemoryEstimate] | None:
+    """Optional: what tools for this very target would make of a model, planned from the file within seconds.
+
+    Args:
+        model: a model whose format the target ``accepts``.
+        chosen_only: ask the tool that would measure here and now, else every installed one.
+
+    Returns:
+        An estimate for each tool that can tell, whose ``method`` begins with the tool's name.
+    """
+
+
+@hookspec(firstresult=True)
 def published_figures(model: ModelFile) -> Sequence[str] | None:
     """Optional: figures that somebody published for such a model on this target; never a measurement of this file.
 

@@ -83,7 +83,7 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
     notes = [*_pixel_range_notes(configuration), *_unused_quantization_notes(configuration)]
     if index is not None and mode == "prediction" and configuration.config.dataset.prediction_gallery_path:
         notes.append("prediction.gallery_index is searched; dataset.prediction_gallery_path has no effect beside it")
-    for name in CHAINS[mode]:
+    for place, name in enumerate(CHAINS[mode]):
         step = STEPS[name.rstrip("?")]
         if name.endswith("?") and not _has_inputs(step, configuration, available, steps, notes):
             continue
@@ -93,6 +93,8 @@ def make_plan(configuration: Configuration, bus: HookBus) -> Plan:
             raise PlanError(
                 f"{where}: needs a model", hint="Give model.model_path, or a chain that begins with training."
             )
+        if step.name == "evaluate" and "quantize" in CHAINS[mode][place:]:
+            component = _float_target(configuration, component, current, where, notes)
         data = _data(step, available, where, index, allow_random=configuration.config.dataset.quantization_allow_random)
         takes = None if step.name == "train" and configuration.config.model.model_path is None else current
         file = configuration.config.model.model_path if not steps else None
@@ -167,7 +169,7 @@ def _has_inputs(
         return False
     quantized = steps[-1]
     for model in (quantized.takes, quantized.gives):
-        if model is not None and not any(model.fits(one) for one in bound.component.accepts):
+        if model is not None and not _takes(bound, model):
             notes.append(
                 f"quantization.compare_on: {bound.name} does not run {model} models; float and quantized model are not "
                 "compared"
@@ -195,6 +197,29 @@ def _component(configuration: Configuration, bus: HookBus, step: Step, where: st
             hint="Choose another one (reidfw list " + able.name + "), or install a plugin that brings this ability.",
         )
     return bound
+
+
+def _float_target(
+    configuration: Configuration,
+    chosen: BoundComponent | None,
+    model: ModelFormat | None,
+    where: str,
+    notes: list[str],
+) -> BoundComponent | None:
+    """What scores the model before it is quantized: ``evaluation.target``, or what compares both models where that
+    takes quantized ones only."""
+    other = configuration.components.comparison_target
+    if chosen is None or other is None or model is None or _takes(chosen, model) or not _takes(other, model):
+        return chosen
+    notes.append(
+        f"{where}: evaluation.target '{chosen.name}' does not take {model} models; this one is scored on "
+        f"'{other.name}' (quantization.compare_on), the quantized one on '{chosen.name}'"
+    )
+    return other
+
+
+def _takes(target: BoundComponent, model: ModelFormat) -> bool:
+    return any(model.fits(accepted) for accepted in target.component.accepts)
 
 
 def _data(step: Step, available: Sequence[Role], where: str, index: Path | None, *, allow_random: bool) -> str:
@@ -271,7 +296,7 @@ def _check_search(
     if target is None:
         raise PlanError(f"{where}: quantization.max_map_drop needs quantization.compare_on, which runs the models")
     for one in (model, quantizer.component.produces):
-        if one is not None and not any(one.fits(accepted) for accepted in target.component.accepts):
+        if one is not None and not _takes(target, one):
             raise PlanError(f"{where}: quantization.max_map_drop: {target.name} (compare_on) does not run {one} models")
     if not {"quantization", "training"} & set(available):
         raise PlanError(f"{where}: quantization.max_map_drop says nothing of a model calibrated with random noise")

@@ -45,6 +45,7 @@ from reidfw_core.types import BenchmarkReport, CommandLine, MemoryEstimate, Mode
 
 if TYPE_CHECKING:
     from reidfw_core.config import Configuration
+    from reidfw_core.config.binding import BoundComponent
 
 logger = logging.getLogger(__name__)
 
@@ -177,18 +178,36 @@ def check_fit(plan: Plan, configuration: Configuration, bus: HookBus) -> None:
     from reidfw_core.services.fit import judge, require_weights_fit
 
     boards = [
-        planned.component
+        (planned.component, planned.step.hook)
         for planned in plan.steps
         if planned.component is not None and planned.step.hook in ("benchmark_model", "deploy_model")
     ]
     needed = _needed_memory(plan, configuration, bus) if boards else None
     if needed is None:
         return
-    for board in boards:
+    for board, step_hook in boards:
         info = bus.ask(board.component, "describe_target")
         require_weights_fit(board.name, info, needed)
-        for reason in judge(info, needed).reasons:
-            logger.warning("%s: %s (%s)", board.name, reason, needed.method)
+        planned = _planned_by_tool(board, step_hook, plan, configuration, bus)
+        for estimate in planned or (needed,):
+            for reason in judge(info, estimate).reasons:
+                logger.warning("%s: %s (%s)", board.name, reason, estimate.method)
+
+
+def _planned_by_tool(
+    board: BoundComponent, hook: str | None, plan: Plan, configuration: Configuration, bus: HookBus
+) -> Sequence[MemoryEstimate]:
+    """What the tool that will measure plans for the model file; empty where it does not tell, or there is none yet."""
+    path = configuration.config.model.model_path
+    quantizes = any(planned.step.name == "quantize" for planned in plan.steps)
+    if hook != "benchmark_model" or path is None or is_url(str(path)) or quantizes:
+        return ()
+    if not bus.supports(board.component, "estimate_by_tool"):
+        return ()
+    found: Sequence[MemoryEstimate] = bus.ask(
+        board.component, "estimate_by_tool", model=_local_model(str(path)), chosen_only=True
+    )
+    return found
 
 
 def _needed_memory(plan: Plan, configuration: Configuration, bus: HookBus) -> MemoryEstimate | None:
@@ -211,8 +230,7 @@ def _needed_memory(plan: Plan, configuration: Configuration, bus: HookBus) -> Me
         return estimate_architecture(network, to_be_quantized=quantizes)
     if config.model.model_path is None or is_url(str(config.model.model_path)):
         return None
-    path = Path(str(config.model.model_path)).expanduser().absolute()
-    model = ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
+    model = _local_model(str(config.model.model_path))
     readers = HookBus()
     targets = [component for _, component in installed_targets(Catalog(), readers)]
     try:
@@ -221,6 +239,11 @@ def _needed_memory(plan: Plan, configuration: Configuration, bus: HookBus) -> Me
         logger.info("Whether the model fits is not known before the board's tool is asked: %s", cause)
         return None
     return after_quantization(needed) if quantizes and model.format.container != "keras" else needed
+
+
+def _local_model(text: str) -> ModelFile:
+    path = Path(text).expanduser().absolute()
+    return ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
 
 
 def check_training(configuration: Configuration) -> None:
@@ -252,8 +275,7 @@ def given_model(configuration: Configuration, run_dir: Path) -> ModelFile | None
     text = configuration.config.model.model_path
     if text is None:
         return None
-    path = download(str(text), run_dir) if is_url(str(text)) else Path(str(text)).expanduser().absolute()
-    return ModelFile(path=path, format=ModelFormat.of_file(path), name=path.stem)
+    return _local_model(str(download(str(text), run_dir) if is_url(str(text)) else text))
 
 
 def run(

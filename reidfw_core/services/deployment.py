@@ -65,7 +65,8 @@ def benchmark(inp: BenchmarkInput, ctx: RunContext) -> BenchmarkReport:
     published = list(ctx.bus.ask(inp.target.component, "published_figures", model=inp.model))
     for line in published:
         logger.info("For comparison, not measured: %s", line)
-    return replace(report, details={**report.details, "published": published}) if published else report
+    in_table = any(one.published is not None for one in report.table)
+    return replace(report, details={**report.details, "published": published}) if published and not in_table else report
 
 
 def deploy(inp: DeployInput, ctx: RunContext) -> DeploymentReport:

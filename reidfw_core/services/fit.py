@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,17 +49,25 @@ def judge(info: TargetInfo, needed: MemoryEstimate) -> Fit:
     flash, outer_flash = info.flash_kib, info.external_flash_kib
     if flash is None:
         flash, outer_flash = outer_flash, None  # no internal flash at all: the outer one is where weights belong
+    piece = info.largest_ram_kib
+    inner, outer, memory = info.ram_kib, info.external_ram_kib, "RAM"
+    if needed.one_piece and piece is not None:
+        inner, outer, memory = piece, max(0.0, (outer or 0) - piece), "RAM in one piece"
     found = [
-        _place("activations", needed.activations_bytes, info.ram_kib, info.external_ram_kib, "RAM"),
+        _place("activations", needed.activations_bytes, inner, outer, memory),
         _place("weights", needed.weights_bytes, flash, outer_flash, "flash"),
     ]
-    piece = info.largest_ram_kib
     if found[0][0] == "green" and piece is not None and needed.activations_bytes > piece * 1024:
         found[0] = "amber", f"activations need several pieces of RAM; the largest has {piece:,.0f} KiB"
     return Fit(
         verdict=max((verdict for verdict, _ in found), key=_ORDER.index),
         reasons=tuple(reason for _, reason in found if reason),
     )
+
+
+def best(verdicts: Iterable[Verdict]) -> Verdict:
+    """The best of some verdicts."""
+    return min(verdicts, key=_ORDER.index)
 
 
 def _place(what: str, size: int, inner: float | None, outer: float | None, memory: str) -> tuple[Verdict, str]:

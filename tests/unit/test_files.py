@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reidfw_core.errors import StorageError
-from reidfw_core.files import atomic_folder, atomic_path, write_text
+from reidfw_core.files import added_to_folder, atomic_folder, atomic_path, write_text
 
 
 def test_a_file_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
@@ -53,3 +53,22 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Cannot write"):
         write_text(tmp_path / "file" / "x.txt", "text")
+
+
+def test_files_are_added_to_a_folder_only_when_all_is_well(tmp_path) -> None:
+    path = tmp_path / "a" / "b"
+    with pytest.raises(RuntimeError), added_to_folder(path) as temporary:
+        (temporary / "half.c").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with added_to_folder(path) as temporary:
+            (temporary / "c").mkdir()
+            (temporary / "c" / "model.c").write_text(text)
+            (temporary / f"{text}.h").write_text("")
+    assert (path / "c" / "model.c").read_text() == "second"
+    assert sorted(file.name for file in path.iterdir()) == ["c", "first.h", "second.h"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError), added_to_folder(tmp_path / "file"):
+        pass

@@ -139,3 +139,19 @@ def test_an_evaluation_that_the_data_cannot_serve_is_refused_before_the_first_ep
     )
     assert outcome.code == 2, outcome.text
     assert "evaluation.rerank needs query images" in outcome.text
+
+
+def test_a_target_for_quantized_models_leaves_the_float_model_to_the_one_that_compares(reidfw, tiny_config) -> None:
+    outcome = reidfw("run", tiny_config, "--dry-run", "+evaluation.target=portable_c")
+    assert outcome.code == 0, outcome.text
+    rows = [line.split() for line in outcome.out.splitlines()]
+    components = {row[1]: row[2] for row in rows if len(row) > 2}
+    assert components["evaluate"] == "host"
+    assert components["evaluate_2"] == "portable_c"
+    told = " ".join(outcome.out.split())
+    assert "evaluation.target 'portable_c' does not take keras/float32 models; this one is scored on 'host'" in told
+    outcome = reidfw("run", tiny_config, "--dry-run", "+evaluation.target=portable_c", "+quantization.compare_on=null")
+    assert outcome.code == 2, outcome.text
+    assert "'portable_c' does not take a keras/float32 model" in outcome.text
+    outcome = reidfw("run", tiny_config, "--dry-run", "operation_mode=training", "+evaluation.target=portable_c")
+    assert outcome.code == 2, outcome.text

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from reidfw_targets.emulation.cores import Core
 from reidfw_targets.emulation.firmware import Firmware, build_firmware
-from reidfw_targets.emulation.qemu_runner import run_in_qemu
+from reidfw_targets.emulation.qemu_runner import require_qemu, run_in_qemu
 from reidfw_targets.emulation.runs import TIME_LIMIT_S, FirmwareFault, FirmwareRun, TraceRow
-from reidfw_targets.emulation.unicorn_runner import run_in_unicorn
+from reidfw_targets.emulation.toolchain import find_host_compiler
+from reidfw_targets.emulation.unicorn_runner import require_unicorn, run_in_unicorn
 
-__all__ = ["Firmware", "FirmwareFault", "FirmwareRun", "TraceRow", "build_firmware", "run_firmware"]
+__all__ = ["Firmware", "FirmwareFault", "FirmwareRun", "TraceRow", "build_firmware", "find_emulator", "run_firmware"]
+
+
+def find_emulator(core: Core) -> str:
+    """Name and version of what would run a program for a processor here.
+
+    Raises:
+        ToolNotFound: it, or the compiler for unicorn's counter of instructions, is not installed.
+    """
+    if core.machine == "qemu":
+        return require_qemu()[1]
+    label = require_unicorn()
+    find_host_compiler()
+    return label
 
 
 def run_firmware(firmware: Firmware, images: np.ndarray, *, time_limit_s: float = TIME_LIMIT_S) -> FirmwareRun:

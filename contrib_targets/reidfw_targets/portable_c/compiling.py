@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,16 +66,33 @@ class Check:
             )
 
 
-def planned(
-    path: Path, input_mode: InputMode | None, ram_limit_kib: float | None, packing: PlainPacking
-) -> tuple[Plan, bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArenaLimit:
+    """The most RAM that the arena may take.
+
+    Attributes:
+        kib: in KiB.
+    """
+
+    kib: float = math.inf
+
+    def missing_bytes(self, plan: Plan) -> float:
+        """How many bytes there are too few for a plan; none, or a negative number, where it keeps the limit."""
+        return plan.arena_bytes - self.kib * 1024
+
+    def words(self, plan: Plan) -> str:  # noqa: ARG002 (limits of boards tell more)
+        """The limit, for the message on a plan that does not keep it."""
+        return f"the limit is {self.kib:g} KiB"
+
+
+def planned(path: Path, input_mode: InputMode | None, limit: ArenaLimit, packing: PlainPacking) -> tuple[Plan, bytes]:
     """Reads and plans a model file.
 
     Args:
         path: a ``.tflite`` file.
         input_mode: None takes the resident image where it keeps the limit, else rows.
-        ram_limit_kib: the largest arena in KiB, None for no limit. Where no plan keeps it otherwise, tensors are made
-            twice instead of being kept; the network's notes tell which, and what it costs.
+        limit: for the arena. Where no plan keeps it otherwise, tensors are made twice instead of being kept; the
+            network's notes tell which, and what it costs.
         packing: the kernels.
 
     Returns:
@@ -95,20 +113,19 @@ def planned(
         )
     network, content = read_network(path)
     modes: tuple[InputMode, ...] = ("resident", "rows") if input_mode is None else (input_mode,)
-    limit_bytes = float("inf") if ram_limit_kib is None else ram_limit_kib * 1024
     plans = []
     for mode in modes:
         plans.append(plan_memory(network, mode, packing.scratch_bytes))
-        if plans[-1].arena_bytes <= limit_bytes:
+        if limit.missing_bytes(plans[-1]) <= 0:
             return plans[-1], content
-    smallest = plan_within(plans[-1], network, packing.scratch_bytes, limit_bytes)
-    if smallest.arena_bytes <= limit_bytes:
+    smallest = plan_within(plans[-1], network, packing.scratch_bytes, limit.missing_bytes)
+    if limit.missing_bytes(smallest) <= 0:
         return smallest, content
     found = [f"{plan.arena_bytes / 1024:.1f} KiB with input {plan.input_mode}" for plan in plans]
     if smallest is not plans[-1]:
         found.append(f"{smallest.arena_bytes / 1024:.1f} KiB where tensors are made twice")
     raise DoesNotFit(
-        f"{path.name} needs an arena of {'; '.join(found)}; the limit is {ram_limit_kib:g} KiB",
+        f"{path.name} needs an arena of {'; '.join(found)}; {limit.words(smallest)}",
         hint="Take a smaller backbone or image"
         + (", or input rows (the image row by row)." if input_mode == "resident" else "."),
     )
@@ -122,7 +139,23 @@ def compile_to(
     ram_limit_kib: float | None = None,
     kernels: str = "plain",
 ) -> Compiled:
-    """Writes a model as C code into a folder, which is made; see :func:`planned` for arguments and errors."""
+    """Writes a model as C code into a folder, which is made.
+
+    Args:
+        path: a ``.tflite`` file.
+        folder: for the code.
+        input_mode: see :func:`planned`, also for errors.
+        ram_limit_kib: the largest arena in KiB, None for no limit.
+        kernels: name of the kernels.
+    """
+    limit = ArenaLimit() if ram_limit_kib is None else ArenaLimit(kib=ram_limit_kib)
+    return compile_within(path, folder, limit, input_mode=input_mode, kernels=kernels)
+
+
+def compile_within(
+    path: Path, folder: Path, limit: ArenaLimit, *, input_mode: InputMode | None, kernels: str
+) -> Compiled:
+    """The same with a limit of any kind."""
     if kernels not in PACKINGS:
         near = nearest_match(kernels, PACKINGS)
         raise DataError(
@@ -130,7 +163,7 @@ def compile_to(
             + (f" (did you mean '{near}'?)" if near else "")
         )
     packing = PACKINGS[kernels]
-    plan, content = planned(path, input_mode, ram_limit_kib, packing)
+    plan, content = planned(path, input_mode, limit, packing)
     folder.mkdir(parents=True, exist_ok=True)
     return Compiled(plan=plan, generated=write_program(plan, packing, content, folder), content=content)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -30,6 +31,7 @@ from reidfw_targets.portable_c.network import (
     Softmax,
     Table,
     Tensor,
+    shortened,
 )
 from reidfw_targets.portable_c.packing import PlainPacking
 from reidfw_targets.portable_c.planner import Plan
@@ -104,7 +106,7 @@ class Generated:
         folder: where it is.
         sources: the C files to compile, without the example's ``main.c``.
         arena_bytes: RAM for the arena; in the input mode ``resident`` the image is part of it.
-        state_bytes: RAM for the runtime's counters.
+        state_bytes: RAM for the runtime's counters and pointers.
         constant_bytes: flash for weights and other constants.
         kernels: name of the packing.
     """
@@ -143,15 +145,15 @@ def write_program(plan: Plan, packing: PlainPacking, content: bytes, folder: Pat
         folder=folder,
         sources=tuple(sources),
         arena_bytes=plan.arena_bytes,
-        state_bytes=emitter.state_bytes(),
+        state_bytes=plan.state_bytes,
         constant_bytes=emitter.constants.num_bytes,
         kernels=packing.name,
     )
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end a comment, in ASCII."""
-    return text.replace("*/", "* /").encode("ascii", "replace").decode().replace("\n", " ").replace("\\", "/")
+    """Text that neither ends nor begins a comment, in ASCII; without backslashes and trigraphs."""
+    return re.sub(r"[^\x20-\x7e]|[\\?]", "_", text).replace("*/", "* /").replace("/*", "/ *")
 
 
 class _Emitter:
@@ -162,10 +164,6 @@ class _Emitter:
         self.constants = _Constants()
         self._structures: list[str] = []
         self._structure_names: dict[str, str] = {}
-
-    def state_bytes(self) -> int:
-        """RAM of the runtime: counters and row pointers (of 4 bytes)."""
-        return 2 * len(self.network.operators) + 2 * max(self.plan.depth, 1) + 4 * self.plan.most_rows
 
     # model.h
 
@@ -218,6 +216,10 @@ class _Emitter:
 typedef {kind} model_input_t;
 typedef {out} model_output_t;
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 #define MODEL_OK 0
 #define MODEL_NO_ROW (-1)
 
@@ -229,6 +231,10 @@ int model_run_image(const model_input_t *image, model_output_t *embedding);
 
 /* The same with the image row by row. Returns MODEL_NO_ROW where next_row gave up; the embedding is then useless. */
 int model_run_rows(model_row_fn next_row, void *user, model_output_t *embedding);
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """
@@ -273,7 +279,7 @@ static const int8_t *rows[{self.plan.most_rows}];
             lines.append(
                 f"    {{{self.plan.offsets[number]}u, {tensor.row_bytes}u, {tensor.height}u, "
                 f"{self.plan.rings[number]}u, {makers.get(number, _NONE)}, {index}, {tensor.file_row}u}}, "
-                f"/* {_comment(tensor.name)[-60:]} */\n"
+                f"/* {_comment(shortened(tensor.name, ellipsis='...'))} */\n"
             )
         return f"static const pc_tensor tensors[{len(lines)}] = {{\n{''.join(lines)}}};\n"
 
@@ -284,7 +290,7 @@ static const int8_t *rows[{self.plan.most_rows}];
             lines.append(
                 f"    {{{kernel}, &{parameters}, {self.plan.scratch_offsets[number]}u, {len(reads)}u, "
                 f"{len(operator.reads)}u, {operator.output}u, {operator.steps}u}}, "
-                f"/* {operator.kind} {_comment(operator.layer)[-60:]} */\n"
+                f"/* {operator.kind} {_comment(shortened(operator.layer, ellipsis='...'))} */\n"
             )
             reads += [f"    {{{one.tensor}u, {one.pad}, {one.stride}u, {one.kernel}u}},\n" for one in operator.reads]
         goals = ", ".join(f"{goal}u" for goal in self.plan.goals)

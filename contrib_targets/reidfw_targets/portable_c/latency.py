@@ -33,17 +33,18 @@ def latency(board: BoardFacts, instructions: int, calibration: Path | None = Non
     Args:
         board: its core and clock count.
         instructions: of one inference, counted.
-        calibration: a file with the columns board, instructions, cycles: one measured model a row.
+        calibration: a file with the columns board, instructions, cycles: one run of a model a row.
 
     Raises:
         DataError: the file is not as described.
     """
     if board.clock_mhz is None:
         return None
-    ratios = [] if calibration is None else calibrated_ratios(calibration, board.name)
+    models = {} if calibration is None else calibrated_ratios(calibration, board.name)
+    ratios = [ratio for measured in models.values() for ratio in measured]
     if ratios:
         low, high = min(ratios), max(ratios)
-        basis = f"calibrated on {board.name}, {len(ratios)} model{'s' if len(ratios) > 1 else ''}"
+        basis = f"calibrated on {board.name}, {len(models)} model{'s' if len(models) > 1 else ''}"
     elif board.main_core in _CYCLES_PER_INSTRUCTION:
         low, high = _CYCLES_PER_INSTRUCTION[board.main_core]
         basis = f"not validated on hardware: {low:g} to {high:g} cycles an instruction, no memory stalls"
@@ -55,8 +56,10 @@ def latency(board: BoardFacts, instructions: int, calibration: Path | None = Non
     return Latency(low_ms=low * milliseconds, high_ms=high * milliseconds, basis=basis)
 
 
-def calibrated_ratios(path: Path, board: str) -> list[float]:
-    """Cycles an instruction of all rows of a calibration file for one board.
+def calibrated_ratios(path: Path, board: str) -> dict[int, list[float]]:
+    """Cycles an instruction of all rows of a calibration file for one board, by model.
+
+    Rows with the same number of instructions are runs of one model.
 
     Raises:
         DataError: there is no such file, a column is missing, or a number is not positive (with its line).
@@ -67,7 +70,7 @@ def calibrated_ratios(path: Path, board: str) -> list[float]:
             missing = [name for name in _COLUMNS if name not in (table.fieldnames or ())]
             if missing:
                 raise DataError(f"{path}: no column {', '.join(missing)}; needed are {', '.join(_COLUMNS)}")
-            ratios = []
+            ratios: dict[int, list[float]] = {}
             for row in table:
                 try:
                     instructions, cycles = int(row["instructions"]), int(row["cycles"])
@@ -76,7 +79,7 @@ def calibrated_ratios(path: Path, board: str) -> list[float]:
                 if instructions < 1 or cycles < 1:
                     raise DataError(f"{path}:{table.line_num}: instructions and cycles must be positive integers")
                 if row["board"] == board:
-                    ratios.append(cycles / instructions)
+                    ratios.setdefault(instructions, []).append(cycles / instructions)
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
         raise DataError(f"{path} cannot be read as a calibration file: {cause}") from cause
     return ratios

@@ -349,3 +349,12 @@ class Network:
     def macs(self) -> int:
         """Multiply-accumulate operations of one inference."""
         return sum(operator.macs for operator in self.operators)
+
+
+def shortened(name: str, most: int = 60, *, ellipsis: str = "\N{HORIZONTAL ELLIPSIS}") -> str:
+    """The end of a layer's or tensor's name, from one of its slashes on, in at most so many characters."""
+    if len(name) <= most:
+        return name
+    end = name[len(ellipsis) - most :]
+    start = end.find("/")
+    return ellipsis + (end if start < 0 else end[start:])

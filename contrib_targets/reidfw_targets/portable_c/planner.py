@@ -36,6 +36,7 @@ ScratchBytes = Callable[[Operator, Network], int]
 _LONGEST_SEGMENT = 64
 _PACKING_TRIES = 24
 _ALIGNMENT = 4
+_SOURCE_BYTES = 16  # pc_source: two pointers and two numbers
 _DIAGONAL_WEIGHTS = tuple(eighths / 8 for eighths in range(8, -1, -1))
 """How much of the diagonal overlap the choice of cuts counts on; only packing tells what there is of it."""
 
@@ -84,6 +85,12 @@ class Plan:
     def most_rows(self) -> int:
         """How many row pointers a step needs at most."""
         return max(sum(read.kernel for read in operator.reads) for operator in self.network.operators) or 1
+
+    @property
+    def state_bytes(self) -> int:
+        """RAM of the runtime beside the arena: counters, row pointers (of 4 bytes), and where rows come from."""
+        source = _SOURCE_BYTES if self.input_mode == "rows" else 0
+        return 2 * len(self.network.operators) + 2 * max(self.depth, 1) + 4 * self.most_rows + source
 
 
 def plan_memory(network: Network, input_mode: InputMode, scratch_bytes: ScratchBytes) -> Plan:

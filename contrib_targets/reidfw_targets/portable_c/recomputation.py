@@ -9,7 +9,7 @@ Source: T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, f
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from reidfw_targets.portable_c.network import ImageRows, Network, Operator
@@ -42,7 +42,9 @@ class Recomputation:
     macs: int
 
 
-def plan_within(plan: Plan, network: Network, scratch_bytes: ScratchBytes, limit_bytes: float) -> Plan:
+def plan_within(
+    plan: Plan, network: Network, scratch_bytes: ScratchBytes, missing_bytes: Callable[[Plan], float]
+) -> Plan:
     """Recomputes until the arena keeps a limit, or as far as that helps.
 
     In each round the tensors that lie in the fullest segment are tried, the cheapest in multiply-accumulate operations
@@ -52,24 +54,30 @@ def plan_within(plan: Plan, network: Network, scratch_bytes: ScratchBytes, limit
         plan: the plan without recomputation.
         network: what it plans.
         scratch_bytes: see :func:`plan_memory`.
-        limit_bytes: the largest arena.
+        missing_bytes: how many bytes there are too few for a plan; it keeps the limit where they are none.
 
     Returns:
         A plan, whose network tells in its notes what is made twice; ``plan`` itself where nothing helps.
     """
+    if missing_bytes(plan) > 0:
+        logger.info(
+            "The arena takes %.1f KiB, %.1f KiB too many; looking for tensors to make twice (large networks: a minute)",
+            plan.arena_bytes / 1024,
+            missing_bytes(plan) / 1024,
+        )
     for _ in range(_MOST_ROUNDS):
-        if plan.arena_bytes <= limit_bytes:
+        if missing_bytes(plan) <= 0:
             break
         better: tuple[Plan, Network] | None = None
         for change in _promising(plan, network):
-            logger.info(
+            logger.debug(
                 "The arena takes %.1f KiB; trying to make '%s' twice",
                 plan.arena_bytes / 1024,
                 network.tensors[change.tensor].name,
             )
             changed = recomputed(network, change)
             candidate = plan_memory(changed, plan.input_mode, scratch_bytes)
-            if candidate.arena_bytes <= limit_bytes:
+            if missing_bytes(candidate) <= 0:
                 return candidate
             if _key(candidate) < _key(better[0] if better else plan):
                 better = candidate, changed

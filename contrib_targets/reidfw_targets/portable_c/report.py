@@ -17,6 +17,7 @@ from reidfw_targets.emulation import Firmware, FirmwareRun
 from reidfw_targets.facts import BoardFacts
 from reidfw_targets.portable_c.compiling import Check, Compiled
 from reidfw_targets.portable_c.latency import Latency
+from reidfw_targets.portable_c.network import shortened
 from reidfw_targets.published import PublishedFigure
 
 REPORT_NAME = "portable_c_report.json"
@@ -67,19 +68,25 @@ class Findings:
 
 def report_of(found: Findings) -> BenchmarkReport:
     """The core's report."""
-    plan, generated, firmware, on_core = found.compiled.plan, found.compiled.generated, found.firmware, found.on_core
+    plan, generated, firmware = found.compiled.plan, found.compiled.generated, found.firmware
     return BenchmarkReport(
         macs=plan.network.macs,
         activations_ram_kib=_kib(plan.arena_bytes),
         total_ram_kib=_total_ram_kib(found),
         weights_flash_kib=_kib(generated.constant_bytes),
         total_flash_kib=None if firmware is None else round(firmware.use.flash_kib, 2),
-        tool=f"portable_c ({on_core.run.label})" if on_core else "portable_c (memory planned, not run)",
+        tool=f"portable_c ({_how(found)})",
         quantities=quantities(found),
         origins=origins(found),
         layers=layers(found),
         details=_facts(found),
     )
+
+
+def _how(found: Findings) -> str:
+    if found.on_core is not None:
+        return found.on_core.run.label
+    return "memory planned, not built" if found.firmware is None else "built, not run"
 
 
 def quantities(found: Findings) -> tuple[BoardQuantity, ...]:
@@ -125,7 +132,7 @@ def quantities(found: Findings) -> tuple[BoardQuantity, ...]:
             BoardQuantity(
                 name="Inference",
                 unit="ms",
-                modelled=None if time is None else (round(time.low_ms, 1), round(time.high_ms, 1)),
+                modelled=None if time is None else (round(time.low_ms, 2), round(time.high_ms, 2)),
                 published=None if published is None else published.inference_ms,
             )
         )
@@ -216,8 +223,8 @@ def as_json(found: Findings) -> dict[str, Any]:
                 "instructions": second.instructions,
             }
     if found.latency is not None:
-        modelled["inference_ms_low"] = round(found.latency.low_ms, 1)
-        modelled["inference_ms_high"] = round(found.latency.high_ms, 1)
+        modelled["inference_ms_low"] = round(found.latency.low_ms, 2)
+        modelled["inference_ms_high"] = round(found.latency.high_ms, 2)
     return {
         "board": found.board.name,
         "kernels": generated.kernels,
@@ -259,7 +266,7 @@ def as_text(found: Findings) -> str:
         table = [("layer", "operator", "MACs", "instructions", "share %", "per MAC")]
         table += [
             (
-                layer.name[-60:],
+                shortened(layer.name),
                 layer.operator,
                 str(layer.macs),
                 str(layer.instructions),
@@ -276,6 +283,9 @@ def as_text(found: Findings) -> str:
 def _facts(found: Findings) -> dict[str, Any]:
     """What the page shows below the table."""
     facts: dict[str, Any] = {"kernels": found.compiled.generated.kernels, **_equality(found)}
+    piece, whole = found.board.arena, sum(region.size_kib for region in found.board.of_kind("ram", "npu_ram"))
+    if piece.size_kib < whole:
+        facts["RAM in one piece"] = f"{piece.size_kib:g} of {whole:g} KiB ({piece.name}); the arena needs one piece"
     if found.notes:
         facts["notes"] = list(found.notes)
     return facts

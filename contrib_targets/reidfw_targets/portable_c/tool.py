@@ -12,14 +12,16 @@ from pydantic import Field
 from reidfw_core.api import (
     BenchmarkReport,
     ComponentParams,
+    DataError,
     DoesNotFit,
+    MemoryEstimate,
     ModelFile,
     ReidfwError,
     ToolFailed,
     ToolNotFound,
 )
 from reidfw_targets.board_tools import BoardTool
-from reidfw_targets.emulation import Firmware, FirmwareRun, build_firmware, run_firmware
+from reidfw_targets.emulation import Firmware, FirmwareRun, build_firmware, find_emulator, run_firmware
 from reidfw_targets.emulation.cores import Machine, core_of
 from reidfw_targets.emulation.toolchain import find_compiler
 from reidfw_targets.facts import BoardFacts
@@ -31,7 +33,7 @@ from reidfw_targets.portable_c.compiling import (
     reference_embedding,
 )
 from reidfw_targets.portable_c.latency import calibrated_ratios, latency
-from reidfw_targets.portable_c.placement import compile_for_board
+from reidfw_targets.portable_c.placement import compile_for_board, estimate_for_board
 from reidfw_targets.portable_c.report import Findings, OnCore, report_of, write_files
 from reidfw_targets.published import figures_for
 
@@ -66,7 +68,7 @@ class PortableC(BoardTool):
         calibration: Path | None = Field(None, description="cycles.csv with the columns board, instructions, cycles")
 
     def find(self, board: BoardFacts) -> str:
-        """Tells compiler and core; a missing compiler is no error, as memory can still be planned.
+        """Tells core, compiler and emulator; a missing one is no error, as memory can still be planned or linked.
 
         Raises:
             DataError: the board has no microcontroller, or the calibration file is unusable.
@@ -75,9 +77,23 @@ class PortableC(BoardTool):
         if self.params.calibration is not None:
             calibrated_ratios(self.params.calibration, board.name)
         try:
-            return f"portable C on {core.name}, compiled by {find_compiler().label}"
+            compiled = f"portable C on {core.name}, compiled by {find_compiler().label}"
         except ToolNotFound as missing:
             return f"portable C on {core.name}, memory planned only: {_words(missing)}"
+        try:
+            return f"{compiled}, run in {find_emulator(core)}"
+        except ToolNotFound as missing:
+            return f"{compiled}, not run (no stack, instructions, time): {_words(missing)}"
+
+    def estimate(self, board: BoardFacts, model: ModelFile) -> MemoryEstimate | None:
+        """The memory plan; None for boards and models that generated C is not made for."""
+        mode = None if self.params.input == "auto" else self.params.input
+        try:
+            kernels = core_of(board).kernels
+            return estimate_for_board(model.path, board, input_mode=mode, kernels=kernels)
+        except DataError as other:
+            logger.debug("No plan of portable C: %s", other)
+            return None
 
     def benchmark(self, board: BoardFacts, model: ModelFile, workdir: Path) -> BenchmarkReport:
         """Generates, checks, builds, runs; writes ``portable_c_report.json`` and a table beside it."""

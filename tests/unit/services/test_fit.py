@@ -44,6 +44,22 @@ def test_to_the_byte(info, weights, activations, verdict):
     assert bool(fit.reasons) == (verdict != "green")
 
 
+@pytest.mark.parametrize(
+    ("info", "activations", "verdict"),
+    [
+        (BOARD, 60 * KIB, "green"),
+        (BOARD, 60 * KIB + 1, "amber"),  # external RAM: the pieces inside are no help
+        (BOARD, 1000 * KIB, "amber"),
+        (BOARD, 1000 * KIB + 1, "red"),  # in no memory in one piece
+        (TargetInfo(ram_kib=100, flash_kib=200, largest_ram_kib=60), 60 * KIB + 1, "red"),
+        (BARE, 100 * KIB, "green"),
+    ],
+)
+def test_what_must_lie_in_one_piece(info, activations, verdict):
+    estimate = MemoryEstimate(weights_bytes=1, activations_bytes=activations, method="told", one_piece=True)
+    assert judge(info, estimate).verdict == verdict
+
+
 def test_a_byte_too_many_is_told():
     assert "1 byte more than the flash" in judge(BARE, needed(200 * KIB + 1, 0)).reasons[0]
 

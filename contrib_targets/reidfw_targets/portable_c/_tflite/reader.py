@@ -135,7 +135,8 @@ class _Reader:
     # what is refused, and how
 
     def _refuse(self, why: str) -> None:
-        raise DataError(f"{self._name}: {why}")
+        place = f" ({self.place.strip()})" if self.place else ""
+        raise DataError(f"{self._name}: {why}{place}")
 
     def _refuse_operator(self, operator: Any, why: str) -> None:
         raise DataError(f"{self._name}: {self._kind(operator)} in layer '{self._layer(operator)}' {why}")

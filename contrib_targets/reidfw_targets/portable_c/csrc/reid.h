@@ -6,13 +6,34 @@
 
 #include "model.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* 1.0 of a similarity, which has 30 fraction bits and lies in [-REID_ONE, REID_ONE]. */
 #define REID_ONE ((int32_t)1 << 30)
 
-/* A cosine distance d of reidfw's evaluation (..._reid_threshold.json) as the similarity 1 - d: 0.35 ->
+/* No similarity reaches it. */
+#define REID_NOBODY INT32_MAX
+
+#ifdef REID_DISTANCE_EUCLIDEAN
+#error "A euclidean threshold; reid.h compares cosines: set evaluation.reid_distance_metric to cosine"
+#endif
+
+/* 0; does not compile where ..._reid_threshold.h of a euclidean evaluation was included behind this file. */
+#define REID_COSINE_ONLY(tag) REID_COSINE_ONLY_(tag)
+#define REID_COSINE_ONLY_(tag) reid_needs_a_cosine_threshold_##tag
+enum { reid_needs_a_cosine_threshold_REID_DISTANCE_EUCLIDEAN = 0 };
+
+/* A cosine distance d of reidfw's evaluation (..._reid_threshold.h) as the similarity 1 - d: 0.35 ->
  * REID_THRESHOLD(0.35). The threshold is the distance of a pair that counts as the same; the millionth keeps it so,
- * as the evaluation computes with floats of 32 bits. */
-#define REID_THRESHOLD(distance) ((int32_t)((1.0 - (distance) - 1e-6) * REID_ONE))
+ * as the evaluation computes with floats of 32 bits. What is no cosine distance, 0 to 2, recognises nobody.
+ * A constant costs nothing at run time. */
+#define REID_THRESHOLD(distance) \
+    ((((double)(distance) >= -1e-6) && ((double)(distance) <= (2.0 + 1e-6))) \
+         ? (REID_COSINE_ONLY(REID_DISTANCE_EUCLIDEAN) \
+            + (int32_t)((1.0 - (double)(distance) - 1e-6) * (double)REID_ONE)) \
+         : REID_NOBODY)
 
 /* An embedding with its squared length, so that it need not be divided by its length to be compared. */
 typedef struct {
@@ -53,5 +74,9 @@ uint16_t reid_remove(reid_gallery *gallery, uint16_t identity);
 /* The identity of the most similar vector, REID_UNKNOWN where none reaches the threshold or the gallery is empty.
  * similarity, which may be NULL, gets that of the most similar vector, -REID_ONE where the gallery is empty. */
 uint16_t reid_match(const reid_gallery *gallery, const reid_vector *vector, int32_t threshold, int32_t *similarity);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
