@@ -366,6 +366,7 @@ class ApplicationSettings:
         start_tracking_conf_threshold: detector confidence that opens a new identity, 0 to 1.
         aspect_ratio: how images get the model's size: ``fit``, ``crop``, ``padding`` or ``full_screen``.
         color_mode: the colours of the image.
+        rescaling: scale and offset of its pixels in [0, 255]; None where they are not given.
     """
 
     max_object_detect: int
@@ -376,6 +377,7 @@ class ApplicationSettings:
     start_tracking_conf_threshold: float
     aspect_ratio: str = "fit"
     color_mode: ColorMode = "rgb"
+    rescaling: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

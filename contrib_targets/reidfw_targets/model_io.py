@@ -20,6 +20,8 @@ class ModelIo:
         input_numbers: number format of the image.
         embedding_dim: length D of its embedding.
         output_numbers: number format of the embedding.
+        image_integers, embedding_integers: the integers that image and embedding are inside of the file, where it takes
+            or gives float numbers and only converts them; those above where they are integers; None for neither.
     """
 
     format: ModelFormat
@@ -27,6 +29,8 @@ class ModelIo:
     input_numbers: TensorNumbers
     embedding_dim: int
     output_numbers: TensorNumbers
+    image_integers: TensorNumbers | None
+    embedding_integers: TensorNumbers | None
 
 
 def read_model_io(model: ModelFile) -> ModelIo | None:

@@ -474,6 +474,89 @@ def test_embeddings_with_negative_numbers_are_refused_for_the_n6(tmp_path, netwo
 
 
 @pytest.mark.slow
+def test_float_inputs_and_outputs_hide_no_zero_point(tmp_path, network, images) -> None:
+    import keras
+    from reidfw_targets.model_io import read_model_io
+
+    from .conftest import convert
+
+    signed = keras.Model(network.input, network.output - 0.5)
+    for name, model in (("signed", signed), ("good", network)):
+        (tmp_path / f"{name}.tflite").write_bytes(convert(model, images, "float32", "float32"))
+    with pytest.raises(DataError, match="holds negative numbers"):
+        deployed(Vendor(tmp_path / "n6").write(), as_model(tmp_path / "signed.tflite"))
+    good = as_model(tmp_path / "good.tflite")
+    io = read_model_io(good)
+    assert (io.input_numbers.scale, io.output_numbers.scale) == (0, 0)
+    assert (io.image_integers.dtype.name, io.embedding_integers.zero_point) == ("int8", -128)
+    assert deployed(Vendor(tmp_path / "good").write(), good).details["flashed"]
+
+
+def qdq(path: Path, zero_point: int) -> ModelFile:
+    """An ONNX model whose image and embedding are quantized behind a transposition and before a reshaping."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper
+
+    constants = {
+        "s": np.float32(2 / 255), "zi": np.uint8(127), "zo": np.int8(zero_point), "shape": np.array([1, 3]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("QuantizeLinear", ["t", "s", "zi"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "zi"], ["d"]),
+        helper.make_node("GlobalAveragePool", ["d"], ["p"]),
+        helper.make_node("QuantizeLinear", ["p", "s", "zo"], ["e"]),
+        helper.make_node("DequantizeLinear", ["e", "s", "zo"], ["r"]),
+        helper.make_node("Reshape", ["r", "shape"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 32, 16, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 3])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return as_model(path)
+
+
+def test_the_integers_inside_an_onnx_file_are_looked_at(tmp_path) -> None:
+    from reidfw_targets.model_io import read_model_io
+
+    io = read_model_io(qdq(tmp_path / "good.onnx", -128))
+    assert (io.image_integers.dtype.name, io.image_integers.zero_point) == ("uint8", 127)
+    assert (io.embedding_integers.dtype.name, io.embedding_integers.zero_point) == ("int8", -128)
+    with pytest.raises(DataError, match="holds negative numbers"):
+        deployed(Vendor(tmp_path / "n6").write(), qdq(tmp_path / "signed.onnx", 0))
+
+
+@pytest.mark.slow
+def test_the_n6_gets_the_cameras_bytes_as_they_are(tmp_path, int8_file, network, images, caplog) -> None:
+    from .conftest import convert
+
+    (tmp_path / "dark.tflite").write_bytes(convert(network, images.clip(-1, 0.6), "int8", "int8"))
+    dark = as_model(tmp_path / "dark.tflite")
+    board = board_of(Vendor(tmp_path / "n6").write())
+    (tmp_path / "generated").mkdir()
+    caplog.clear()
+
+    def deploy(model: ModelFile, **app: object) -> None:
+        board.deploy_model(model, tmp_path / "generated", replace(APP, **app), no_progress)
+
+    deploy(int8_file, rescaling=(1 / 127.5, -1.0))
+    assert not caplog.messages
+    deploy(int8_file, aspect_ratio="padding")
+    assert any("always stretches" in line for line in caplog.messages)
+    assert any("rescaling is not given" in line for line in caplog.messages)
+    for model, rescaling in ((int8_file, (1 / 255, 0.0)), (dark, (1 / 127.5, -1.0))):
+        with pytest.raises(DataError, match=r"grey levels off"):
+            deploy(model, rescaling=rescaling)
+    with pytest.raises(DataError, match="color_mode is grayscale"):
+        deploy(int8_file, color_mode="grayscale")
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_said(tmp_path, int8_file, monkeypatch) -> None:
     import errno
     import shutil
