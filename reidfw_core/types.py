@@ -172,11 +172,14 @@ class CalibrationSet:
         images: each call starts anew and yields one image a step as (1, H, W, C) float32, resized and
             rescaled exactly as in evaluation, in a seeded order.
         origin: the attribute or folder that they came from, for the log.
+        pixel_range: least and greatest number that a pixel of any image can be: black and white, rescaled. The range of
+            the model's input, so that a camera's bytes are its integers; None where it is not known.
     """
 
     num_images: int
     images: Callable[[], Iterator[np.ndarray]]
     origin: str
+    pixel_range: tuple[float, float] | None = None
 
 
 @runtime_checkable

@@ -134,7 +134,13 @@ def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> 
                 if done % 16 == 0 or done == total:
                     advance(done)
 
-        yield CalibrationSet(num_images=total, images=images, origin=data.origin)
+        black, white = spec.offset, 255 * spec.scale + spec.offset
+        yield CalibrationSet(
+            num_images=total,
+            images=images,
+            origin=data.origin,
+            pixel_range=(min(black, white), max(black, white)),
+        )
 
 
 def _calibration_images(data: CalibrationData, spec: ImageSpec) -> Iterator[np.ndarray]:

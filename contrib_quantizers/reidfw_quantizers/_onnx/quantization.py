@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from reidfw_core.api import CalibrationSet, DataError, ModelFile, ModelFormat, ReidfwError, prints_to_log
 from reidfw_quantizers._onnx.bias_correction import correct_biases, give_biases
 from reidfw_quantizers._onnx.clipping import clipped_ranges
-from reidfw_quantizers._onnx.ranges import Grid
+from reidfw_quantizers._onnx.ranges import Grid, only_moved
 from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_images, no_images
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
@@ -117,6 +117,7 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         self._keep = keep
         self.first: list[dict[str, np.ndarray]] = []
         self._input_value = input_value
+        self.input_name = input_value.name
         first = next(calibration.images(), None)
         if first is None:
             raise no_images(calibration)
@@ -211,6 +212,9 @@ def quantize_qdq(
                 ranges = clipped_ranges(graph, iter(images.get_next, None), params.activation_clipping)
                 overrides = {name: [_range_override(limits, options.activType)] for name, limits in ranges.items()}
                 reader = _FirstOnly(images)
+            if calibration.pixel_range is not None:
+                pixels = _range_override(calibration.pixel_range, options.activType)
+                overrides |= {name: [pixels] for name in only_moved(graph, images.input_name)}
             quantize_static(
                 prepared,
                 path,

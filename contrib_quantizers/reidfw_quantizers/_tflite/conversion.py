@@ -66,7 +66,7 @@ def convert_to_integer(
     quantize = partial(make_integer, input_type=input_type, output_type=output_type, granularity=granularity)
     try:
         with native_stderr_to_log(logger):
-            calibrated = calibrate(float_file, images, clipping)
+            calibrated = calibrate(float_file, images, clipping, calibration.pixel_range)
             if ranges is not None:
                 calibrated = with_trained_ranges(calibrated, ranges)
             if bias_correction:
