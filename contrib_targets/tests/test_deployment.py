@@ -322,6 +322,11 @@ def test_ctrl_c_while_flashing_tells_the_state_of_the_board(tmp_path, int8_file)
         ({"probes": ("A1", "B2")}, {}, "2 boards STM32N6570-DK are connected: A1, B2"),
         ({"listed_board": "STM32H747I-DISCO"}, {}, "No STM32N6570-DK is connected, but: .*STM32H747I-DISCO"),
         ({"listed_board": "--", "connected_board": "NUCLEO-N657X0-Q"}, {}, "but: .*NUCLEO-N657X0-Q"),
+        (
+            {"probes": ("A1", "B2"), "listed_board": "", "unreadable": ("A1", "B2")},
+            {},
+            "A1 on a board that tells no name",
+        ),
     ],
 )
 def test_the_right_board_or_none(tmp_path, int8_file, changes, params, told) -> None:
@@ -337,6 +342,15 @@ def test_the_right_board_or_none(tmp_path, int8_file, changes, params, told) -> 
 def test_one_of_several_boards_is_chosen_by_its_serial_number(tmp_path, int8_file) -> None:
     vendor = Vendor(tmp_path, probes=("A1", "B2"), listed_board="").write()
     assert deployed(vendor, int8_file, stlink_serial_number="b2").details["probe"] == "B2"
+
+
+@pytest.mark.slow
+def test_a_board_that_cannot_be_read_does_not_disturb_the_right_one(tmp_path, int8_file, caplog) -> None:
+    vendor = Vendor(tmp_path, probes=("A1", "B2"), listed_board="", unreadable=("A1",)).write()
+    assert deployed(vendor, int8_file).details["probe"] == "B2"
+    assert any("probe A1 cannot be read" in line for line in caplog.messages)
+    with pytest.raises(ToolFailed, match="Unable to get core ID"):
+        deployed(vendor, int8_file, stlink_serial_number="A1")
 
 
 @pytest.mark.slow
