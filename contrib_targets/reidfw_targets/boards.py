@@ -31,7 +31,8 @@ from reidfw_core.api import (
 from reidfw_targets.board_tools import AUTO, BoardTool, Optimization, ToolSettings, automatic_tool, make_tool
 from reidfw_targets.deployment.board import DEPLOY, Deployable
 from reidfw_targets.facts import BOARDS, BoardFacts
-from reidfw_targets.published import figures_for
+from reidfw_targets.model_io import image_shape
+from reidfw_targets.published import PublishedFigure, figures_for, with_published
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Stm32Board(Target):
     @hookimpl
     def published_figures(self, model: ModelFile) -> Sequence[str]:
         """What ST published for such a model on this board; see the hook's contract."""
-        return [str(figure) for figure in figures_for(self.facts.name, model.name, model.input_shape)]
+        return [str(figure) for figure in self._figures(model)]
 
     @hookimpl
     def list_commands(self, ability: str, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:
@@ -121,7 +122,10 @@ class Stm32Board(Target):
         """Measures with the chosen tool; see the hook's contract."""
         tool, why = self._tool(progress)
         logger.info("%s is measured with %s (%s)", self.facts.name, tool.name, why)
-        return tool.benchmark(self.facts, model, workdir)
+        return with_published(tool.benchmark(self.facts, model, workdir), self._figures(model))
+
+    def _figures(self, model: ModelFile) -> tuple[PublishedFigure, ...]:
+        return figures_for(self.facts.name, model.name, image_shape(model))
 
     def _tool_name(self) -> tuple[str, str]:
         """The tool's name, and why this one. Raises ToolNotFound where there is none."""

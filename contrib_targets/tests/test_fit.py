@@ -43,12 +43,13 @@ def test_damaged_files(tmp_path, name):
 
 
 def test_published_figures_belong_to_board_and_network():
-    (row,) = figures_for("STM32H747I-DISCO", "osnet_a025_256x128_quantized")
+    (row,) = figures_for("STM32H747I-DISCO", "osnet_a025_256x128_quantized", (256, 128, 3))
     assert (row.ram_kib, row.flash_kib, row.inference_ms) == (331.45, 139.52, 495.13)
     assert str(row).startswith("published for osnet_a025 256x128 int8: RAM 331.45 KiB")
     assert str(row).endswith("ST Edge AI Core 3.0.0)")
-    assert figures_for("STM32H747I-DISCO", "quantized_model") == ()
-    assert figures_for("NUCLEO-F401RE", "osnet_a025") == ()
+    assert figures_for("STM32H747I-DISCO", "quantized_model", (256, 128, 3)) == ()
+    assert figures_for("NUCLEO-F401RE", "osnet_a025", (256, 128, 3)) == ()
+    assert figures_for("STM32H747I-DISCO", "osnet_a025", None) == ()
     assert all(row.source and row.tool and row.engine for row in FIGURES)
     (wide,) = figures_for("STM32H747I-DISCO", "mobilenetv2_a100", (256, 128, 3))
     assert (wide.ram_kib, wide.external_ram_kib, wide.flash_kib, wide.inference_ms) == (398.25, 804.38, 2205.06, 729.45)
