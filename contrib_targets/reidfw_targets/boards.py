@@ -170,8 +170,12 @@ _DEPLOYABLE = frozenset({"STM32N6", "STM32H7"})
 def _board(name: str, class_name: str) -> type[Component]:
     facts = BOARDS[name]
     npu = f", {facts.npu}" if facts.npu else ""
-    base = DeployableBoard if facts.series in _DEPLOYABLE else Stm32Board
-    return variant(base, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
+    doc = f"{name}: {facts.core}{npu}. Source: {facts.source}."
+    if facts.series not in _DEPLOYABLE:
+        return variant(Stm32Board, class_name, doc=doc, facts=facts)
+    of_series = {"series": facts.series, "__module__": __name__, "__doc__": DeployableBoard.Params.__doc__}
+    params = type("Params", (DeployableBoard.Params,), of_series)
+    return variant(DeployableBoard, class_name, doc=doc, facts=facts, Params=params)
 
 
 BU585iIot02a = _board("B-U585I-IOT02A", "BU585iIot02a")

@@ -640,7 +640,7 @@ def test_the_projects_own_profile_is_used_and_checked(tmp_path, int8_file) -> No
     conf.write_text(conf.read_text().replace('"configurations"', f'{pool} "configurations"'))
     settings = vendor.project / "mine.json"
     with pytest.raises(DataError, match="cannot be read"):
-        deployed(vendor, int8_file)
+        board_of(vendor).probe_target("deploy_model")
     settings.write_text(json.dumps({"Profiles": {"reid": {}}}))
     with pytest.raises(DataError, match="no profile 'fast'; it has: reid"):
         deployed(vendor, int8_file)
@@ -652,6 +652,35 @@ def test_the_projects_own_profile_is_used_and_checked(tmp_path, int8_file) -> No
     deployed(vendor, int8_file)
     call = vendor.calls("stedgeai")[-1]
     assert call[call.index("--st-neural-art") + 1] == f"fast@{settings}"
+
+
+def test_files_that_the_project_names_lie_in_it_and_are_looked_at_first(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    vendor = Vendor(tmp_path / "h7", **DISCO).write()
+    conf = vendor.project / "stmaic_STM32H747I-DISCO.conf"
+    conf.write_text(conf.read_text().replace("${ProjectFolder}/mempools.json", "mempools.json"))
+    board_of(vendor).probe_target("deploy_model")
+    (vendor.project / "mempools.json").unlink()
+    with pytest.raises(DataError, match=r"h7.my project.mempools\.json"):
+        board_of(vendor).probe_target("deploy_model")
+
+
+def test_a_detector_is_looked_for_first(tmp_path) -> None:
+    missing = tmp_path / "od.tflite"
+    with pytest.raises(DataError, match=r"detector_model: there is no model file .*od\.tflite"):
+        board_of(Vendor(tmp_path / "n6").write(), detector_model=missing).probe_target("deploy_model")
+    with pytest.raises(DataError, match="STM32H747I-DISCO compiles no detector"):
+        board_of(Vendor(tmp_path / "h7", **DISCO).write(), detector_model=missing).probe_target("deploy_model")
+
+
+@pytest.mark.parametrize(("serie", "told"), [("stm32n6", None), ("STM32H7", "which is STM32N6"), (5, "string")])
+def test_the_series_is_that_of_the_board(serie, told) -> None:
+    kind = boards.Stm32n6570Dk
+    if told is None:
+        assert kind.Params(serie=serie).serie == serie
+        return
+    with pytest.raises(ValueError, match=told):
+        kind.Params(serie=serie)
 
 
 def test_a_board_that_can_be_deployed_to_keeps_its_other_probes(tmp_path) -> None:

@@ -121,6 +121,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
         ToolNotFound, ToolFailed: a program is missing, or does not work.
         DataError: the C project or ``hardware_setup`` is not as it should be.
     """
+    _check_detector(wanted)
     programmer = toolbox.find(PROGRAMMER) if wanted.flash_board else None
     tags = {"STM32CubeProgrammer": str(programmer or PROGRAMMER.name), "STM32SigningTool": SIGNING_TOOL.name}
     # read twice: which tools are needed stands in the file in which their paths are put
@@ -131,6 +132,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
     signer = toolbox.find(SIGNING_TOOL) if chosen.sign else None
     tags |= {"STM32SigningTool": str(signer or SIGNING_TOOL.name), "STM32Make": str(make or MAKE.name)}
     project = read_project(wanted.project_folder, wanted.board.name, tags)
+    _check_memory_files(wanted, project)
     compiler = toolbox.find(GCC) if make is not None else None
     executable, version, installation = _stedgeai(wanted, dry=dry)
     if not dry and project.runtime_version is not None and not version.answers_to(project.runtime_version):
@@ -352,6 +354,26 @@ def _configuration_name(wanted: Wanted, project: CProject) -> str | None:
     return None
 
 
+def _check_detector(wanted: Wanted) -> None:
+    """Raises DataError where the detector is no file, or the board has none beside the network."""
+    where = "deployment.detector_model"
+    if wanted.detector is None:
+        return
+    if not wanted.is_n6:
+        raise DataError(f"{where} is for STM32N6 boards; the {wanted.board.name} compiles no detector")
+    if not wanted.detector.is_file():
+        raise DataError(f"{where}: there is no model file {wanted.detector}")
+
+
+def _check_memory_files(wanted: Wanted, project: CProject) -> None:
+    """Reads the files that the C project's ``memory_pool`` names. Raises DataError where one is not as it should be."""
+    named = project.memory.neuralart_user_path
+    if not wanted.is_n6:
+        weights.board_memory(wanted.board, project.memory)
+    elif named is not None:
+        neural_art.check_settings(Path(named), _profile(project))
+
+
 def _stedgeai(wanted: Wanted, *, dry: bool) -> tuple[Path, Version, Path]:
     if not dry:
         installed = local_installation(wanted.stedgeai, "A deployment")
@@ -390,11 +412,8 @@ def _generate(wanted: Wanted, ready: Ready, model: Path, workdir: Path, settings
 
 def _generate_all(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, runner: _Runner) -> None:
     settings = _neural_art_path(wanted, ready, workdir)
-    if settings is not None:
-        if ready.project.memory.neuralart_user_path:
-            neural_art.check_settings(settings, _profile(ready.project))
-        else:
-            neural_art.write_settings(wanted.board, workdir)
+    if settings is not None and not ready.project.memory.neuralart_user_path:
+        neural_art.write_settings(wanted.board, workdir)
     command = _generate(wanted, ready, model.path, workdir, settings)
     runner.run(command)
     if not wanted.is_n6:
