@@ -1,11 +1,17 @@
 """What a model file takes, and what ST published for models like it."""
 
+import json
+from pathlib import Path
+
 import pytest
 from reidfw_targets.host import Host
 from reidfw_targets.liveness import peak_bytes
 from reidfw_targets.published import FIGURES, figures_for
+from typer.testing import CliRunner
 
 from reidfw_core.api import DataError, ModelFile, ModelFormat
+from reidfw_core.cli.app import app
+from reidfw_core.cli.fit import fit
 
 from .conftest import save_onnx
 
@@ -40,6 +46,23 @@ def test_damaged_files(tmp_path, name):
     path.write_bytes(b"\x08\x07nonsense TFL3")
     with pytest.raises(DataError):
         Host().estimate_memory(ModelFile(path=path, format=ModelFormat.of_file(path), name="cut"))
+
+
+@pytest.mark.slow
+def test_only_boards_are_listed(int8_file):
+    outcome = CliRunner().invoke(app, ["fit", str(int8_file.path), "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    names = {row["board"] for row in json.loads(outcome.stdout)["boards"]}
+    assert {"NUCLEO-F401RE", "NUCLEO-N657X0-Q", "STM32MP257F-EV1"} <= names
+    assert not names & {"host", "stedgeai_n6", "stedgeai_h7p", "stedgeai_host", "portable_c"}
+
+
+@pytest.mark.parametrize(("model", "told"), [(".", "is a folder"), ("https://a.org/m.tflite", "Download it")])
+def test_what_is_no_file_is_told_as_such(model, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        fit(Path(model), (), as_json=False)
+    assert told in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_published_figures_belong_to_board_and_network():
