@@ -32,15 +32,11 @@ def test_each_pixel_value_keeps_its_own_integer(dtype, zero_point):
         (np.uint8, 2 / 255, 128, (1 / 127.5, -1.0), 0.5),
         (np.int8, 1 / 255, -128, (1 / 255, 0.0), 0.0),
         (np.int8, 1 / 255, -128, (1 / 127.5, -1.0), 255.0),
-        (np.uint8, 1.6 / 255, 159, (1 / 127.5, -1.0), 159.4),
+        (np.uint8, 1.6 / 255, 159, (1 / 127.5, -1.0), 63.4),  # images no brighter than 0.6
     ],
 )
 def test_how_far_a_cameras_bytes_are_misread(dtype, scale, zero_point, rescaling, off):
-    found = numbers(dtype, scale, zero_point).levels_off(*rescaling)
-    read = scale * (np.arange(256) + np.iinfo(dtype).min - zero_point)
-    wanted = rescaling[0] * np.arange(256) + rescaling[1]
-    assert found == pytest.approx(np.abs(read - wanted).max() / scale)
-    assert (found <= 0.51) == (off <= 0.51)
+    assert numbers(dtype, scale, zero_point).levels_off(*rescaling) == pytest.approx(off, abs=0.05)
 
 
 def test_nan_is_no_pixel():
