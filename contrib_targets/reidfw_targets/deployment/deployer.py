@@ -315,8 +315,8 @@ def _check_image(io: ModelIo, model: str, board: str, app: ApplicationSettings) 
             f"{model} does not take the camera's bytes as they are, which the application on {board} gives: with "
             f"{where}.rescaling {scale:g} and {offset:g}, its input (scale {numbers.scale:g}, zero point "
             f"{numbers.zero_point}) is up to {off:.1f} grey levels off",
-            hint=f"Give the {where}.rescaling that the model was quantized with; or quantize it anew, with reidfw or with images "
-            "that hold black and white.",
+            hint=f"Give the {where}.rescaling that the model was quantized with; or quantize it anew, with reidfw "
+            "or with images that hold black and white.",
         )
 
 
