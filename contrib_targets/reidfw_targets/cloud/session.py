@@ -90,7 +90,7 @@ class CloudSession:
         try:
             self._store.save(token)
         except StorageError as cause:
-            logger.warning("%s. The next run logs in anew", cause.message)
+            logger.warning("%s. Each later step or run logs in anew", cause.message)
 
     def json(self, method: str, url: str, **arguments: Any) -> Any:
         """The answer to a request, decoded. Arguments and errors as :meth:`request`.
