@@ -172,11 +172,14 @@ class CalibrationSet:
         images: each call starts anew and yields one image a step as (1, H, W, C) float32, resized and
             rescaled exactly as in evaluation, in a seeded order.
         origin: the attribute or folder that they came from, for the log.
+        pixel_range: least and greatest number that a pixel of any image can be: black and white, rescaled. The range of
+            the model's input, so that a camera's bytes are its integers; None where it is not known.
     """
 
     num_images: int
     images: Callable[[], Iterator[np.ndarray]]
     origin: str
+    pixel_range: tuple[float, float] | None = None
 
 
 @runtime_checkable
@@ -368,6 +371,7 @@ class ApplicationSettings:
         start_tracking_conf_threshold: detector confidence that opens a new identity, 0 to 1.
         aspect_ratio: how images get the model's size: ``fit``, ``crop``, ``padding`` or ``full_screen``.
         color_mode: the colours of the image.
+        rescaling: scale and offset of its pixels in [0, 255]; None where they are not given.
     """
 
     max_object_detect: int
@@ -378,6 +382,7 @@ class ApplicationSettings:
     start_tracking_conf_threshold: float
     aspect_ratio: str = "fit"
     color_mode: ColorMode = "rgb"
+    rescaling: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Calibration and bias correction of TensorFlow Lite files."""
 
+import dataclasses
 import logging
 import os
 
@@ -77,6 +78,18 @@ def test_clipping_narrows_ranges_but_not_the_images(mobilenet_model, images, cli
     assert image == (-1, 1)
     assert np.all(after <= before + 1e-5)
     assert np.any(after < 0.995 * before)
+
+
+def test_the_input_takes_a_cameras_bytes_though_no_image_is_black_or_white(
+    mobilenet_file, images, calibration, tmp_path
+):
+    from ai_edge_litert.interpreter import Interpreter
+
+    dull = dataclasses.replace(calibration_of(images * 0.7), pixel_range=(-1.0, 1.0))
+    result = quantize(mobilenet_file, dull, tmp_path, quantization_input_type="uint8")
+    scale, zero_point = Interpreter(str(result.path)).get_input_details()[0]["quantization"]
+    assert scale == pytest.approx(2 / 255)
+    assert zero_point in (127, 128)
 
 
 @pytest.mark.parametrize("clipping", ["percentile", "mse", "entropy"])

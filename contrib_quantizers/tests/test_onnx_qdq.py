@@ -76,6 +76,21 @@ def test_a_keras_model(mobilenet_model, mobilenet_file, calibration, images, tmp
     assert [dim.dim_param or dim.dim_value for dim in source.type.tensor_type.shape.dim] == ["batch", 3, 32, 16]
 
 
+@pytest.mark.parametrize("clipping", ["none", "mse"])
+def test_the_input_takes_a_cameras_bytes_though_no_image_is_black_or_white(float_onnx, images, tmp_path, clipping):
+    dull = dataclasses.replace(calibration_of(images * 0.7), pixel_range=(-1.0, 1.0))
+    model = onnx.load(quantize(float_onnx, dull, tmp_path, activation_clipping=clipping).path)
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    image = {value.name for value in model.graph.input}
+    image |= {node.output[0] for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in image}
+    scales = [
+        constants[node.input[1]]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] in image
+    ]
+    assert scales == [pytest.approx(2 / 255)]
+
+
 @pytest.mark.parametrize("target_opset", [13, 17, 21, 27])
 def test_the_operator_set_is_the_one_asked_for(tiny_model, tiny_file, calibration, images, tmp_path, target_opset):
     result = quantize(tiny_file, calibration, tmp_path, target_opset=target_opset)

@@ -40,7 +40,8 @@ from reidfw_targets.board_tools import (
 )
 from reidfw_targets.deployment.board import DEPLOY, Deployable
 from reidfw_targets.facts import BOARDS, BoardFacts
-from reidfw_targets.published import figures_for
+from reidfw_targets.model_io import image_shape
+from reidfw_targets.published import PublishedFigure, figures_for, with_published
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Stm32Board(Target):
     @hookimpl
     def published_figures(self, model: ModelFile) -> Sequence[str]:
         """What ST published for such a model on this board; see the hook's contract."""
-        return [str(figure) for figure in figures_for(self.facts.name, model.name, model.input_shape)]
+        return [str(figure) for figure in self._figures(model)]
 
     @hookimpl
     def list_commands(self, ability: str, model: ModelFile, workdir: Path) -> Sequence[CommandLine]:
@@ -137,7 +138,10 @@ class Stm32Board(Target):
         """Measures with the chosen tool; see the hook's contract."""
         tool, why = self._tool(progress)
         logger.info("%s is measured with %s (%s)", self.facts.name, tool.name, why)
-        return tool.benchmark(self.facts, model, workdir)
+        return with_published(tool.benchmark(self.facts, model, workdir), self._figures(model))
+
+    def _figures(self, model: ModelFile) -> tuple[PublishedFigure, ...]:
+        return figures_for(self.facts.name, model.name, image_shape(model))
 
     def _all_tools(self) -> Iterator[BoardTool]:
         """Every installed tool that can be made without options."""
@@ -190,8 +194,12 @@ _DEPLOYABLE = frozenset({"STM32N6", "STM32H7"})
 def _board(name: str, class_name: str) -> type[Component]:
     facts = BOARDS[name]
     npu = f", {facts.npu}" if facts.npu else ""
-    base = DeployableBoard if facts.series in _DEPLOYABLE else Stm32Board
-    return variant(base, class_name, doc=f"{name}: {facts.core}{npu}. Source: {facts.source}.", facts=facts)
+    doc = f"{name}: {facts.core}{npu}. Source: {facts.source}."
+    if facts.series not in _DEPLOYABLE:
+        return variant(Stm32Board, class_name, doc=doc, facts=facts)
+    of_series = {"series": facts.series, "__module__": __name__, "__doc__": DeployableBoard.Params.__doc__}
+    params = type("Params", (DeployableBoard.Params,), of_series)
+    return variant(DeployableBoard, class_name, doc=doc, facts=facts, Params=params)
 
 
 BU585iIot02a = _board("B-U585I-IOT02A", "BU585iIot02a")

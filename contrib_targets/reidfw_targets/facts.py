@@ -128,8 +128,16 @@ class BoardFacts:
             external_flash_kib=_total(self.of_kind("external_flash")),
             npu=self.npu,
             source=self.source,
-            largest_ram_kib=self.arena.size_kib if self.of_kind("ram", "npu_ram") else None,
+            largest_ram_kib=self._largest_ram_kib,
         )
+
+    @property
+    def _largest_ram_kib(self) -> float | None:
+        """Of the arena that part of the memory which a model gets: on the STM32N6 the application has the rest."""
+        if not self.of_kind("ram", "npu_ram"):
+            return None
+        size_kib = self.arena.size_kib
+        return size_kib if self.ram_kib is None else min(size_kib, self.ram_kib)
 
 
 def _total(regions: Sequence[MemoryRegion]) -> float | None:

@@ -92,8 +92,10 @@ def checked_batch(images: np.ndarray, input_shape: tuple[int, int, int]) -> np.n
         input_shape: the (H, W, C) of the model.
 
     Raises:
-        DataError: the shape is another one.
+        DataError: the shape is another one, or a number is NaN.
     """
     if images.ndim != 4 or images.shape[1:] != input_shape:
         raise DataError(f"The model takes images of shape (N, {', '.join(map(str, input_shape))}), got {images.shape}")
+    if images.size and np.isnan(images.min()):
+        raise DataError("An image holds NaN, which stands for no pixel")
     return np.asarray(images, np.float32)

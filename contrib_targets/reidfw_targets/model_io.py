@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from reidfw_core.api import DataError, ModelFile, ModelFormat
 from reidfw_targets.images import ImageInput
 from reidfw_targets.numbers import TensorNumbers
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,8 @@ class ModelIo:
         input_numbers: number format of the image.
         embedding_dim: length D of its embedding.
         output_numbers: number format of the embedding.
+        image_integers, embedding_integers: the integers that image and embedding are inside of the file, where it takes
+            or gives float numbers and only converts them; those above where they are integers; None for neither.
     """
 
     format: ModelFormat
@@ -27,6 +32,8 @@ class ModelIo:
     input_numbers: TensorNumbers
     embedding_dim: int
     output_numbers: TensorNumbers
+    image_integers: TensorNumbers | None
+    embedding_integers: TensorNumbers | None
 
 
 def read_model_io(model: ModelFile) -> ModelIo | None:
@@ -50,6 +57,18 @@ def read_model_io(model: ModelFile) -> ModelIo | None:
     if container == "keras":
         return None
     raise DataError(f"{path} is no model file: its name must end in .keras, .h5, .tflite or .onnx")
+
+
+def image_shape(model: ModelFile) -> tuple[int, int, int] | None:
+    """(H, W, C) of a model's image: as the model tells, else as its file does; None where neither can be known."""
+    if model.input_shape is not None:
+        return model.input_shape
+    try:
+        io = read_model_io(model)
+    except DataError as cause:
+        logger.debug("The image size of %s is not known: %s", model.path, cause)
+        return None
+    return None if io is None else io.image.shape
 
 
 def classifier_error(path: Path, removed: tuple[str, ...]) -> DataError:

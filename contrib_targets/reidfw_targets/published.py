@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reidfw_core.api import BenchmarkReport, BoardQuantity
 
 _SOURCE = "STM32 AI model zoo, re-identification, DeepSportradar"
 _TOOL = "ST Edge AI Core 3.0.0"
@@ -34,6 +37,12 @@ class PublishedFigure:
     external_ram_kib: float = 0.0
     source: str = _SOURCE
     tool: str = _TOOL
+
+    @property
+    def origin(self) -> str:
+        """What a column of these figures is headed with."""
+        outside = f", of its RAM {self.external_ram_kib:g} KiB outside of the chip" if self.external_ram_kib else ""
+        return f"{self.model} at 256x128 by another program, {self.tool} on the {self.engine}{outside} ({self.source})"
 
     def __str__(self) -> str:
         outside = f" + {self.external_ram_kib:g} external" if self.external_ram_kib else ""
@@ -73,17 +82,38 @@ FIGURES = (
 """All rows that are known."""
 
 
-def figures_for(board: str, model: str, input_shape: tuple[int, int, int] | None = None) -> tuple[PublishedFigure, ...]:
+def figures_for(board: str, model: str, input_shape: tuple[int, int, int] | None) -> tuple[PublishedFigure, ...]:
     """The rows for a board and for the network that a model's name tells (``osnet_a025_256_quantized``).
 
     Args:
         board: the board's name.
         model: the model's name.
-        input_shape: (H, W, C) where it is known: figures of another image size tell nothing.
+        input_shape: (H, W, C); None where it is not known. Figures of another image size tell nothing.
     """
-    if input_shape not in (None, _INPUT_SHAPE):
+    if input_shape != _INPUT_SHAPE:
         return ()
     folded = re.sub(r"[^a-z0-9]+", "_", model.lower())
     return tuple(
         row for row in FIGURES if row.board == board and re.search(rf"(^|_){row.model}(_|$)", folded) is not None
     )
+
+
+def with_published(report: BenchmarkReport, figures: Sequence[PublishedFigure]) -> BenchmarkReport:
+    """A report with published figures in their own column, beside what the tool tells of the same quantities.
+
+    Args:
+        report: what a tool measured; one that has the column already stays as it is.
+        figures: the first one is shown.
+    """
+    if not figures or "published" in report.origins:
+        return report
+    figure = figures[0]
+    values = {
+        "RAM, activations": ("KiB", figure.ram_kib + figure.external_ram_kib),
+        "Flash, weights": ("KiB", figure.flash_kib),
+        "Inference": ("ms", figure.inference_ms),
+    }
+    rows = [replace(row, published=values.pop(row.name)[1]) if row.name in values else row for row in report.table]
+    rows += [BoardQuantity(name=name, unit=unit, published=value) for name, (unit, value) in values.items()]
+    origins = {"measured": report.tool} if report.tool else {}
+    return replace(report, quantities=tuple(rows), origins={**origins, **report.origins, "published": figure.origin})

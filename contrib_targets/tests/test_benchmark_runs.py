@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from reidfw_targets import boards
+from reidfw_targets import boards, published
 from reidfw_targets.cloud import session
 from reidfw_targets.cloud.tool import StEdgeAiCloud
 from typer.testing import CliRunner
@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from reidfw_core.cli.app import app
 
 from .cloud_server import LOGIN_PAGE, PASSWORD, start_cloud
+from .conftest import SHAPE
 from .vendor_deployment import Vendor
 from .vendor_tool import write_stedgeai
 
@@ -45,7 +46,8 @@ def run(tmp_path, monkeypatch, int8_file):
 
 
 @pytest.mark.slow
-def test_with_a_local_tool(run, tmp_path):
+def test_with_a_local_tool(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "_INPUT_SHAPE", SHAPE)  # the test's network passes for one of ST's
     program = write_stedgeai(tmp_path / "2.0/Utilities/linux/stedgeai")
     outcome, summary = run(f"tools.stedgeai.path_to_stedgeai={tmp_path / '2.0'}")
     assert outcome.exit_code == 0, outcome.output
@@ -55,9 +57,26 @@ def test_with_a_local_tool(run, tmp_path):
     assert len(found["details"]["layers"]) == 2
     assert "495.13 ms" in found["details"]["published"][0]  # beside the measurement,
     assert found["inference_ms"] is None  # never as one
+    rows = {row["name"]: (row["measured"], row["published"]) for row in found["quantities"]}
+    assert rows["RAM, activations"] == (40.0, 331.45)
+    assert rows["Flash, weights"] == (20.0, 139.52)
+    assert rows["Inference"] == (None, 495.13)
+    assert "STM32 AI model zoo" in found["origins"]["published"]
+    assert found["origins"]["measured"] == found["tool"]
     assert found["details"]["command"][0] == str(program)
     assert found["details"]["command"][-1] == "time"
     assert (tmp_path / "out/stm32ai_files/stedgeai.log").is_file()
+
+
+@pytest.mark.slow
+def test_figures_for_another_image_size_are_not_shown(run, tmp_path):
+    write_stedgeai(tmp_path / "2.0/Utilities/linux/stedgeai")
+    outcome, summary = run(f"tools.stedgeai.path_to_stedgeai={tmp_path / '2.0'}")
+    assert outcome.exit_code == 0, outcome.output
+    assert "published for" not in outcome.output + outcome.stderr
+    (found,) = summary["benchmarks"]
+    assert "published" not in found["details"]
+    assert "published" not in found["origins"]
 
 
 @pytest.fixture

@@ -317,14 +317,14 @@ def test_a_model_that_stays_in_the_cloud_is_told(cloud, model, work, caplog):
 
 
 def test_the_kept_token_is_enough(cloud):
-    TokenStore().save(Token("token-1", "again", 4102444800.0))
+    TokenStore().save(Token("token-1", "again", 4102444800.0, server=cloud.address))
     tool_for().find(H747)
     assert LOGIN_POST not in cloud.seen
 
 
 @pytest.mark.parametrize("expires_at", [0.0, None])
 def test_an_expired_token_is_renewed_without_the_password(cloud, expires_at):
-    TokenStore().save(Token("too old", "again", expires_at))
+    TokenStore().save(Token("too old", "again", expires_at, server=cloud.address))
     tool_for().find(H747)
     assert LOGIN_POST not in cloud.seen
     assert cloud.seen.count("POST /api/user_service/login/refresh") == 1
@@ -335,9 +335,44 @@ def test_an_expired_token_is_renewed_without_the_password(cloud, expires_at):
 @pytest.mark.usefixtures("account")
 def test_a_token_that_cannot_be_renewed_costs_a_log_in(cloud):
     cloud.refreshable = False
-    TokenStore().save(Token("too old", "again", 0.0))
+    TokenStore().save(Token("too old", "again", 0.0, "me@example.org", cloud.address))
     tool_for().find(H747)
     assert cloud.passwords == [PASSWORD]
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(
+    ("whose", "password"), [("Me@example.org", []), ("you@example.org", [PASSWORD]), (None, [PASSWORD])]
+)
+def test_the_environments_account_goes_before_a_kept_token(cloud, whose, password):
+    TokenStore().save(Token("token-1", "again", 4102444800.0, whose, cloud.address))
+    tool_for().find(H747)
+    assert cloud.passwords == password
+    assert TokenStore().load().account == (whose if not password else "me@example.org")
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("server", [None, "https://other.example"])
+def test_a_token_of_another_server_is_not_sent(cloud, server):
+    TokenStore().save(Token("of another", "again", None, "me@example.org", server))
+    tool_for().find(H747)
+    assert cloud.passwords == [PASSWORD]
+
+
+def test_half_an_account_is_an_error_whatever_is_kept(cloud, monkeypatch):
+    TokenStore().save(Token("token-1", "again", 4102444800.0, server=cloud.address))
+    monkeypatch.setenv("stmai_username", "me@example.org")
+    with pytest.raises(ServiceError, match="stmai_password is not"):
+        tool_for().find(H747)
+    assert cloud.seen == []
+
+
+@pytest.mark.usefixtures("account")
+def test_a_token_that_cannot_be_stored_serves_this_run(cloud, model, work, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    assert tool_for().benchmark(H747, model, work).inference_ms == 495.13
+    assert cloud.passwords == [PASSWORD]
+    assert "The token cannot be kept in" in caplog.text
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"access_token": 3}'])
@@ -478,12 +513,28 @@ def test_a_token_that_is_never_accepted(cloud, model, work):
 
 
 @pytest.mark.usefixtures("account")
-@pytest.mark.parametrize("path", ["/as/login", "/api/file/files/models", "/api/benchmark/benchmark/b-7"])
-def test_a_cut_connection(cloud, model, work, path):
-    cloud.failures[path] = ["cut"]
+@pytest.mark.parametrize(
+    ("path", "times"), [("/as/login", 1), ("/api/file/files/models", 1), ("/api/benchmark/benchmark/b-7", 5)]
+)
+def test_a_cut_connection(cloud, model, work, path, times):
+    cloud.failures[path] = ["cut"] * times
     message = failing(work, model)
     assert "The connection to 127.0.0.1 failed" in message
     assert "HTTPS_PROXY" in message
+
+
+@pytest.mark.usefixtures("account")
+def test_a_connection_cut_while_waiting_loses_nothing(cloud, model, work, caplog):
+    cloud.failures["/api/benchmark/benchmark/b-7"] = ["cut", "cut", 503]
+    assert tool_for().benchmark(H747, model, work).inference_ms == 495.13
+    assert "failed: Server disconnected" in caplog.text
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(("state", "told"), [("cancelled", "was cancelled in"), ("failed", "failed in")])
+def test_states_after_which_nothing_follows(cloud, model, work, state, told):
+    cloud.states = [{"state": state, "message": "by an operator"}]
+    assert f"Benchmark b-7 {told} the developer cloud: by an operator" in failing(work, model)
 
 
 @pytest.mark.usefixtures("account")

@@ -323,6 +323,11 @@ def test_ctrl_c_while_flashing_tells_the_state_of_the_board(tmp_path, int8_file)
         ({"probes": ("A1", "B2")}, {}, "2 boards STM32N6570-DK are connected: A1, B2"),
         ({"listed_board": "STM32H747I-DISCO"}, {}, "No STM32N6570-DK is connected, but: .*STM32H747I-DISCO"),
         ({"listed_board": "--", "connected_board": "NUCLEO-N657X0-Q"}, {}, "but: .*NUCLEO-N657X0-Q"),
+        (
+            {"probes": ("A1", "B2"), "listed_board": "", "unreadable": ("A1", "B2")},
+            {},
+            "A1 on a board that tells no name",
+        ),
     ],
 )
 def test_the_right_board_or_none(tmp_path, int8_file, changes, params, told) -> None:
@@ -338,6 +343,15 @@ def test_the_right_board_or_none(tmp_path, int8_file, changes, params, told) -> 
 def test_one_of_several_boards_is_chosen_by_its_serial_number(tmp_path, int8_file) -> None:
     vendor = Vendor(tmp_path, probes=("A1", "B2"), listed_board="").write()
     assert deployed(vendor, int8_file, stlink_serial_number="b2").details["probe"] == "B2"
+
+
+@pytest.mark.slow
+def test_a_board_that_cannot_be_read_does_not_disturb_the_right_one(tmp_path, int8_file, caplog) -> None:
+    vendor = Vendor(tmp_path, probes=("A1", "B2"), listed_board="", unreadable=("A1",)).write()
+    assert deployed(vendor, int8_file).details["probe"] == "B2"
+    assert any("probe A1 cannot be read" in line for line in caplog.messages)
+    with pytest.raises(ToolFailed, match="Unable to get core ID"):
+        deployed(vendor, int8_file, stlink_serial_number="A1")
 
 
 @pytest.mark.slow
@@ -475,6 +489,89 @@ def test_embeddings_with_negative_numbers_are_refused_for_the_n6(tmp_path, netwo
 
 
 @pytest.mark.slow
+def test_float_inputs_and_outputs_hide_no_zero_point(tmp_path, network, images) -> None:
+    import keras
+    from reidfw_targets.model_io import read_model_io
+
+    from .conftest import convert
+
+    signed = keras.Model(network.input, network.output - 0.5)
+    for name, model in (("signed", signed), ("good", network)):
+        (tmp_path / f"{name}.tflite").write_bytes(convert(model, images, "float32", "float32"))
+    with pytest.raises(DataError, match="holds negative numbers"):
+        deployed(Vendor(tmp_path / "n6").write(), as_model(tmp_path / "signed.tflite"))
+    good = as_model(tmp_path / "good.tflite")
+    io = read_model_io(good)
+    assert (io.input_numbers.scale, io.output_numbers.scale) == (0, 0)
+    assert (io.image_integers.dtype.name, io.embedding_integers.zero_point) == ("int8", -128)
+    assert deployed(Vendor(tmp_path / "good").write(), good).details["flashed"]
+
+
+def qdq(path: Path, zero_point: int) -> ModelFile:
+    """An ONNX model whose image and embedding are quantized behind a transposition and before a reshaping."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper
+
+    constants = {
+        "s": np.float32(2 / 255), "zi": np.uint8(127), "zo": np.int8(zero_point), "shape": np.array([1, 3]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("QuantizeLinear", ["t", "s", "zi"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "zi"], ["d"]),
+        helper.make_node("GlobalAveragePool", ["d"], ["p"]),
+        helper.make_node("QuantizeLinear", ["p", "s", "zo"], ["e"]),
+        helper.make_node("DequantizeLinear", ["e", "s", "zo"], ["r"]),
+        helper.make_node("Reshape", ["r", "shape"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 32, 16, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 3])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return as_model(path)
+
+
+def test_the_integers_inside_an_onnx_file_are_looked_at(tmp_path) -> None:
+    from reidfw_targets.model_io import read_model_io
+
+    io = read_model_io(qdq(tmp_path / "good.onnx", -128))
+    assert (io.image_integers.dtype.name, io.image_integers.zero_point) == ("uint8", 127)
+    assert (io.embedding_integers.dtype.name, io.embedding_integers.zero_point) == ("int8", -128)
+    with pytest.raises(DataError, match="holds negative numbers"):
+        deployed(Vendor(tmp_path / "n6").write(), qdq(tmp_path / "signed.onnx", 0))
+
+
+@pytest.mark.slow
+def test_the_n6_gets_the_cameras_bytes_as_they_are(tmp_path, int8_file, network, images, caplog) -> None:
+    from .conftest import convert
+
+    (tmp_path / "dark.tflite").write_bytes(convert(network, images.clip(-1, 0.6), "int8", "int8"))
+    dark = as_model(tmp_path / "dark.tflite")
+    board = board_of(Vendor(tmp_path / "n6").write())
+    (tmp_path / "generated").mkdir()
+    caplog.clear()
+
+    def deploy(model: ModelFile, **app: object) -> None:
+        board.deploy_model(model, tmp_path / "generated", replace(APP, **app), no_progress)
+
+    deploy(int8_file, rescaling=(1 / 127.5, -1.0))
+    assert not caplog.messages
+    deploy(int8_file, aspect_ratio="padding")
+    assert any("always stretches" in line for line in caplog.messages)
+    assert any("rescaling is not given" in line for line in caplog.messages)
+    for model, rescaling in ((int8_file, (1 / 255, 0.0)), (dark, (1 / 127.5, -1.0))):
+        with pytest.raises(DataError, match=r"grey levels off"):
+            deploy(model, rescaling=rescaling)
+    with pytest.raises(DataError, match="color_mode is grayscale"):
+        deploy(int8_file, color_mode="grayscale")
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_said(tmp_path, int8_file, monkeypatch) -> None:
     import errno
     import shutil
@@ -544,7 +641,7 @@ def test_the_projects_own_profile_is_used_and_checked(tmp_path, int8_file) -> No
     conf.write_text(conf.read_text().replace('"configurations"', f'{pool} "configurations"'))
     settings = vendor.project / "mine.json"
     with pytest.raises(DataError, match="cannot be read"):
-        deployed(vendor, int8_file)
+        board_of(vendor).probe_target("deploy_model")
     settings.write_text(json.dumps({"Profiles": {"reid": {}}}))
     with pytest.raises(DataError, match="no profile 'fast'; it has: reid"):
         deployed(vendor, int8_file)
@@ -556,6 +653,35 @@ def test_the_projects_own_profile_is_used_and_checked(tmp_path, int8_file) -> No
     deployed(vendor, int8_file)
     call = vendor.calls("stedgeai")[-1]
     assert call[call.index("--st-neural-art") + 1] == f"fast@{settings}"
+
+
+def test_files_that_the_project_names_lie_in_it_and_are_looked_at_first(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    vendor = Vendor(tmp_path / "h7", **DISCO).write()
+    conf = vendor.project / "stmaic_STM32H747I-DISCO.conf"
+    conf.write_text(conf.read_text().replace("${ProjectFolder}/mempools.json", "mempools.json"))
+    board_of(vendor).probe_target("deploy_model")
+    (vendor.project / "mempools.json").unlink()
+    with pytest.raises(DataError, match=r"h7.my project.mempools\.json"):
+        board_of(vendor).probe_target("deploy_model")
+
+
+def test_a_detector_is_looked_for_first(tmp_path) -> None:
+    missing = tmp_path / "od.tflite"
+    with pytest.raises(DataError, match=r"detector_model: there is no model file .*od\.tflite"):
+        board_of(Vendor(tmp_path / "n6").write(), detector_model=missing).probe_target("deploy_model")
+    with pytest.raises(DataError, match="STM32H747I-DISCO compiles no detector"):
+        board_of(Vendor(tmp_path / "h7", **DISCO).write(), detector_model=missing).probe_target("deploy_model")
+
+
+@pytest.mark.parametrize(("serie", "told"), [("stm32n6", None), ("STM32H7", "which is STM32N6"), (5, "string")])
+def test_the_series_is_that_of_the_board(serie, told) -> None:
+    kind = boards.Stm32n6570Dk
+    if told is None:
+        assert kind.Params(serie=serie).serie == serie
+        return
+    with pytest.raises(ValueError, match=told):
+        kind.Params(serie=serie)
 
 
 def test_a_board_that_can_be_deployed_to_keeps_its_other_probes(tmp_path) -> None:

@@ -77,3 +77,10 @@ def test_a_board_with_linux_has_no_memory_map():
     with pytest.raises(ValueError, match="no memory map"):
         _ = board.arena
     assert board.main_core == "Cortex-A35"
+
+
+def test_no_piece_is_larger_than_all_that_a_model_gets():
+    for board in BOARDS.values():
+        if board.info.largest_ram_kib is not None and board.ram_kib is not None:
+            assert board.info.largest_ram_kib <= board.ram_kib
+    assert BOARDS["NUCLEO-N657X0-Q"].info.largest_ram_kib == 4 * 448  # the application has the rest of it

@@ -1,6 +1,7 @@
 """What a model file takes, and what ST published for models like it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from reidfw_targets.boards import NucleoF401re, Stm32mp257fEv1
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from reidfw_core.api import DataError, ModelFile, ModelFormat
 from reidfw_core.cli.app import app
+from reidfw_core.cli.fit import fit
 
 from .conftest import save_onnx
 
@@ -70,13 +72,31 @@ def test_damaged_files(tmp_path, name):
         Host().estimate_memory(ModelFile(path=path, format=ModelFormat.of_file(path), name="cut"))
 
 
+@pytest.mark.slow
+def test_only_boards_are_listed(int8_file):
+    outcome = CliRunner().invoke(app, ["fit", str(int8_file.path), "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    names = {row["board"] for row in json.loads(outcome.stdout)["boards"]}
+    assert {"NUCLEO-F401RE", "NUCLEO-N657X0-Q", "STM32MP257F-EV1"} <= names
+    assert not names & {"host", "stedgeai_n6", "stedgeai_h7p", "stedgeai_host", "portable_c"}
+
+
+@pytest.mark.parametrize(("model", "told"), [(".", "is a folder"), ("https://a.org/m.tflite", "Download it")])
+def test_what_is_no_file_is_told_as_such(model, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        fit(Path(model), (), as_json=False)
+    assert told in f"{caught.value.message} {caught.value.hint}"
+
+
 def test_published_figures_belong_to_board_and_network():
-    (row,) = figures_for("STM32H747I-DISCO", "osnet_a025_256x128_quantized")
+    (row,) = figures_for("STM32H747I-DISCO", "osnet_a025_256x128_quantized", (256, 128, 3))
     assert (row.ram_kib, row.flash_kib, row.inference_ms) == (331.45, 139.52, 495.13)
     assert str(row).startswith("published for osnet_a025 256x128 int8: RAM 331.45 KiB")
     assert str(row).endswith("ST Edge AI Core 3.0.0)")
-    assert figures_for("STM32H747I-DISCO", "quantized_model") == ()
-    assert figures_for("NUCLEO-F401RE", "osnet_a025") == ()
+    assert figures_for("STM32H747I-DISCO", "quantized_model", (256, 128, 3)) == ()
+    assert figures_for("NUCLEO-F401RE", "osnet_a025", (256, 128, 3)) == ()
+    assert figures_for("STM32H747I-DISCO", "osnet_a025", None) == ()
     assert all(row.source and row.tool and row.engine for row in FIGURES)
     (wide,) = figures_for("STM32H747I-DISCO", "mobilenetv2_a100", (256, 128, 3))
     assert (wide.ram_kib, wide.external_ram_kib, wide.flash_kib, wide.inference_ms) == (398.25, 804.38, 2205.06, 729.45)

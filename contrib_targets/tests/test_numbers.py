@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reidfw_targets.images import image_input
+from reidfw_targets.images import checked_batch, image_input
 
 from reidfw_core.api import DataError
 
@@ -23,6 +23,28 @@ def test_each_pixel_value_keeps_its_own_integer(dtype, zero_point):
     integers = numbers(dtype, 2 / 255, zero_point).encode(rescaled)
     assert integers.dtype == dtype
     assert np.array_equal(integers.astype(int) + (0 if dtype is np.uint8 else 128), pixels)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "rescaling", "off"),
+    [
+        (np.uint8, 2 / 255, 127, (1 / 127.5, -1.0), 0.5),
+        (np.uint8, 2 / 255, 128, (1 / 127.5, -1.0), 0.5),
+        (np.int8, 1 / 255, -128, (1 / 255, 0.0), 0.0),
+        (np.int8, 1 / 255, -128, (1 / 127.5, -1.0), 255.0),
+        (np.uint8, 1.6 / 255, 159, (1 / 127.5, -1.0), 63.4),  # images no brighter than 0.6
+    ],
+)
+def test_how_far_a_cameras_bytes_are_misread(dtype, scale, zero_point, rescaling, off):
+    assert numbers(dtype, scale, zero_point).levels_off(*rescaling) == pytest.approx(off, abs=0.05)
+
+
+def test_nan_is_no_pixel():
+    images = np.zeros((2, 4, 2, 3), np.float32)
+    assert checked_batch(images[:0], (4, 2, 3)).shape == (0, 4, 2, 3)
+    images[1, 0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="NaN"):
+        checked_batch(images, (4, 2, 3))
 
 
 def test_values_outside_are_clipped():

@@ -211,6 +211,19 @@ def test_what_is_missing_is_said_before_anything_is_done(reidfw, tmp_path, int8_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("profile", ["", ", profile: auto_valid"])
+def test_a_busy_port_is_said_before_anything_is_done(reidfw, tmp_path, int8_file, profile) -> None:
+    import serial
+
+    executable = write_installation(tmp_path)
+    with board_with(int8_file) as board, serial.Serial(board.port, exclusive=True):
+        config = evaluation(tmp_path, int8_file, executable, "stedgeai_n6", f", serial_port: {board.port}{profile}")
+        done = reidfw("run", config)
+    assert done.code == 3, done.text
+    assert f"The serial port {board.port} is in use by another program" in done.text
+    assert not (tmp_path / "out").exists()
+
+
 def chain_qd(tmp_path: Path, model, vendor: Vendor, more: str = "") -> Path:
     path = tmp_path / "chain_qd.yaml"
     path.write_text(

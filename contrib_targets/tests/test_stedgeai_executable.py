@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from reidfw_targets.stedgeai.executable import Version, find_executable, probe
+from reidfw_targets.stedgeai.executable import Version, find_executable, is_named, probe
 
 from reidfw_core.api import ToolFailed, ToolNotFound
 
@@ -117,6 +117,11 @@ def test_nothing_at_all():
         find_executable(None, {}, "linux", nothing)
     assert "path_to_stedgeai is not given" in caught.value.message
     assert "on_cloud: True" in caught.value.hint
+
+
+def test_an_empty_variable_names_nothing():
+    assert not is_named(None, {"STEDGEAI_CORE_DIR": "", "STM32_AI_EXE": ""})
+    assert is_named(None, {"STEDGEAI_CORE_DIR": "/opt/x"})
 
 
 def test_what_is_named_but_useless(tmp_path):

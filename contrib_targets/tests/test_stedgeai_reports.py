@@ -42,8 +42,9 @@ def test_the_split_is_not_swapped():
 
 
 def test_flash_by_the_names_of_constants():
-    assert flash_split(INFO, ["conv2d_0_weights"], ["gemm_1_weights", "unknown"]) == (8192, 12288)
-    assert flash_split({}, ["conv2d_0_weights"], []) == (0, 0)
+    assert flash_split(INFO, ["conv2d_0_weights"], ["gemm_1_weights"]) == (8192, 12288)
+    assert flash_split(INFO, ["conv2d_0_weights"], ["gemm_1_weights", "unknown"]) is None
+    assert flash_split({}, ["conv2d_0_weights"], []) is None
 
 
 def test_totals():
@@ -75,6 +76,13 @@ def test_a_measurement_on_a_board():
     info["graphs"][0]["nodes"][0]["exec_time"]["duration_ms"] = 300
     cost = read_parts({"info": info})
     assert (cost.cycles, cost.duration_ms, cost.layers[0].duration_ms) == (198052000, 495.13, 300.0)
+
+
+def test_a_time_of_0_is_no_time():
+    info = copy.deepcopy(INFO)
+    info["graphs"][0]["exec_time"] = {"cycles": 0, "duration_ms": 0}
+    cost = read_parts({"info": info})
+    assert (cost.cycles, cost.duration_ms) == (None, None)
 
 
 @pytest.mark.parametrize("part", ["memory_footprint", "graphs", "buffers", "memory_pools", "environment"])

@@ -54,6 +54,9 @@ if args == ["--list"]:
 assert args[:2] == ["-c", "port=swd"], args
 assert args[2].startswith("sn="), args
 if not {"-w", "-d"} & set(args):
+    if args[2][3:] in UNREADABLE:
+        print("Error: Unable to get core ID")
+        sys.exit(1)
     print("ST-LINK SN  : " + args[2][3:])
     print("Board       : " + CONNECTED)
     sys.exit(0)
@@ -116,6 +119,7 @@ class Vendor:
     listed_board: str | None = None
     connected_board: str | None = None
     probes: tuple[str, ...] = (SERIAL,)
+    unreadable: tuple[str, ...] = ()
     faults: dict[str, str] = field(default_factory=dict)
     reports: dict[str, Any] = field(
         default_factory=lambda: {"network_report.json": REPORT, "network_c_info.json": INFO}
@@ -153,6 +157,7 @@ class Vendor:
             self.tools / "tools" / "bin" / "STM32_Programmer_CLI",
             _PROGRAMMER.replace("LISTED", repr(listed))
             .replace("CONNECTED", repr(self.connected_board or self.board))
+            .replace("UNREADABLE", repr(self.unreadable))
             .replace("LOADER", repr(self.loader)),
         )
         self._program(self.tools / "tools" / "bin" / "STM32_SigningTool_CLI", _SIGNER)

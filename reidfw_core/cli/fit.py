@@ -25,7 +25,11 @@ def fit(model: Path, boards: Sequence[str], *, as_json: bool) -> None:
     Raises:
         DoesNotFit: boards were named, and the model fits none of them.
     """
+    if model.parts[:1] in (("http:",), ("https:",)):
+        raise DataError("A model at an address cannot be judged", hint="Download it, then give the file.")
     path = model.expanduser().absolute()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give a model file in it")
     if not path.is_file():
         raise DataError(f"There is no model file {path}")
     catalog, bus = Catalog(), HookBus()
@@ -38,7 +42,7 @@ def fit(model: Path, boards: Sequence[str], *, as_json: bool) -> None:
     for name, component in targets:
         info = bus.ask(component, "describe_target")
         if (chosen and name not in chosen) or (
-            not chosen and not (info.flash_kib or info.external_ram_kib or info.npu)
+            not chosen and not (info.flash_kib or info.external_flash_kib or info.external_ram_kib)
         ):
             continue
         verdict = judge(info, needed)

@@ -63,7 +63,7 @@ def published_figures(model: ModelFile) -> Sequence[str] | None:
     """Optional: figures that somebody published for such a model on this target; never a measurement of this file.
 
     Args:
-        model: the model; only its name is looked at.
+        model: the model; its name and the size of its image are looked at.
 
     Returns:
         One line a figure, each beginning with ``published`` and ending with its source and the tool's version.

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,10 +65,12 @@ def open_run(run_dir: Path) -> Continuation:
         )
     status = _json(status_file)
     if status["status"] == "finished":
+        state = run_dir / "saved_models" / LAST_MODEL
+        again = f"To do it again: reidfw run {shlex.quote(str(config))} '~hydra'"
+        more = f"To train on: reidfw run CONFIG training.epochs=MORE training.resume_training_from={state}"
         raise DataError(
             f"The run in {run_dir} is finished; nothing is left to do",
-            hint="To train on: reidfw run CONFIG training.epochs=MORE training.resume_training_from="
-            f"{run_dir / 'saved_models' / LAST_MODEL}",
+            hint=more if "train" in status["finished_steps"] else again,
         )
     if status["status"] == "running" and _is_alive(status):
         raise DataError(f"The run in {run_dir} is still running (process {status['process']})")

@@ -96,7 +96,7 @@ def application_settings(app: AppSection, preprocessing: PreprocessingSection, m
     Raises:
         DataError: the threshold file is unusable or belongs to another model.
     """
-    given = app.score_threshold
+    given, rescaling = app.score_threshold, preprocessing.rescaling
     if isinstance(given, Path):
         threshold, origin = read_threshold(given, "cosine", model.path), str(given)
         assert threshold is not None
@@ -121,6 +121,7 @@ def application_settings(app: AppSection, preprocessing: PreprocessingSection, m
         start_tracking_conf_threshold=app.start_tracking_conf_threshold,
         aspect_ratio=preprocessing.resizing.aspect_ratio,
         color_mode=preprocessing.color_mode,
+        rescaling=None if rescaling is None else (rescaling.scale, rescaling.offset),
     )
 
 

@@ -145,7 +145,13 @@ def calibration_set(data: CalibrationData, spec: ImageSpec, ctx: RunContext) -> 
                 if done % 16 == 0 or done == total:
                     advance(done)
 
-        yield CalibrationSet(num_images=total, images=images, origin=data.origin)
+        black, white = spec.offset, 255 * spec.scale + spec.offset
+        yield CalibrationSet(
+            num_images=total,
+            images=images,
+            origin=data.origin,
+            pixel_range=(min(black, white), max(black, white)),
+        )
 
 
 def images_text(count: int) -> str:

@@ -99,6 +99,20 @@ def test_killed_and_resumed_is_as_never_interrupted(whole, tiny_config, tmp_path
         assert weights[0] == weights[1]
 
 
+def test_a_finished_run_without_training_is_not_told_to_train_on(tmp_path) -> None:
+    from reidfw_core.errors import DataError
+    from reidfw_core.run.resume import open_run
+
+    state = tmp_path / "reidfw"
+    state.mkdir()
+    (state / "config.resolved.yaml").write_text("operation_mode: deployment\n")
+    (state / "status.json").write_text(json.dumps({"status": "finished", "finished_steps": ["deploy"]}))
+    with pytest.raises(DataError, match="is finished") as caught:
+        open_run(tmp_path)
+    assert caught.value.hint.startswith("To do it again: reidfw run ")
+    assert "training" not in caught.value.hint
+
+
 def test_a_finished_training_is_taken_over_by_a_chain(tiny_config, reidfw) -> None:
     outcome = reidfw("run", tiny_config, "hydra.run.dir=c", "training.epochs=1")
     assert outcome.code == 0, outcome.text

@@ -35,7 +35,7 @@ from reidfw_core.api import (
 )
 from reidfw_quantizers._onnx.bias_correction import correct_biases, give_biases
 from reidfw_quantizers._onnx.clipping import clipped_ranges
-from reidfw_quantizers._onnx.ranges import Grid
+from reidfw_quantizers._onnx.ranges import Grid, only_moved
 from reidfw_quantizers.calibration import CORRECTION_IMAGES, checked_image, checked_images, no_images
 from reidfw_quantizers.params import OnnxExtraOptions, OnnxQuantParameters, QuantizationParams, TensorOverride
 
@@ -208,6 +208,7 @@ class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]  # ONNX Ru
         self._keep = keep
         self.first: list[dict[str, np.ndarray]] = []
         self._input_value = input_value
+        self.input_name = input_value.name
         first = next(calibration.images(), None)
         if first is None:
             raise no_images(calibration)
@@ -310,10 +311,11 @@ def quantize_qdq(
                 ranges = clipped_ranges(graph, iter(images.get_next, None), params.activation_clipping)
                 overrides = {name: [_range_override(limits, options.activType)] for name, limits in ranges.items()}
                 reader = _FirstOnly(images)
-            else:
-                clipped_ranges(
-                    graph, [images.opening], "none"
-                )  # ONNX Runtime leaves NaN out, or calls it a scale issue
+            else:  # ONNX Runtime leaves NaN out, or calls it a scale issue
+                clipped_ranges(graph, [images.opening], "none")
+            if calibration.pixel_range is not None:
+                pixels = _range_override(calibration.pixel_range, options.activType)
+                overrides |= {name: [pixels] for name in only_moved(graph, images.input_name)}
             quantize_static(
                 str(prepared),  # neural-compressor, which SmoothQuant is handed on to, knows no Path
                 path,

@@ -63,6 +63,15 @@ def take_grids(model: onnx.ModelProto) -> dict[str, Grid]:
     return grids
 
 
+def only_moved(model: onnx.ModelProto, name: str) -> set[str]:
+    """An activation, and those that hold the same values in another order or shape."""
+    found = {name}
+    for node in model.graph.node:  # makers come before takers
+        if node.op_type in _MOVING and node.input[0] in found:
+            found.add(node.output[0])
+    return found
+
+
 def _followed(name: str, renamed: Mapping[str, str]) -> str:
     while name in renamed:
         name = renamed[name]

@@ -27,16 +27,22 @@ logger = logging.getLogger(__name__)
 DTYPES = {"int8": tf.int8, "uint8": tf.uint8, "float": tf.float32}
 
 
-def calibrate(content: bytes, images: Iterable[np.ndarray], clipping: Clipping) -> bytes:
+def calibrate(
+    content: bytes,
+    images: Iterable[np.ndarray],
+    clipping: Clipping,
+    pixel_range: tuple[float, float] | None = None,
+) -> bytes:
     """Writes the range of each activation into a float file, where :func:`make_integer` finds it.
 
-    One pass over the images; memory does not depend on their number. The input keeps the extremes of its pixels
-    whatever the clipping.
+    One pass over the images; memory does not depend on their number. The input gets the range of all pixels, or where
+    that is not known the extremes of those seen, whatever the clipping.
 
     Args:
         content: a float TensorFlow Lite file of batch 1.
         images: (1, H, W, C) float32 each.
         clipping: how ranges follow from the values.
+        pixel_range: see :class:`CalibrationSet`.
 
     Returns:
         The same file with ranges.
@@ -63,13 +69,11 @@ def calibrate(content: bytes, images: Iterable[np.ndarray], clipping: Clipping) 
     for index, values in seen.items():
         if not values.is_finite():
             raise DataError(f"The float model gives NaN or infinity in {graph.tensors[index].name.decode()}")
-    set_ranges(
-        model,
-        {
-            index: clipped_range(values, clipping) if isinstance(values, Histogram) else values.range()
-            for index, values in seen.items()
-        },
-    )
+    ranges = {
+        index: clipped_range(values, clipping) if isinstance(values, Histogram) else values.range()
+        for index, values in seen.items()
+    }
+    set_ranges(model, ranges if pixel_range is None else {**ranges, source: pixel_range})
     return packed(model)
 
 

@@ -68,7 +68,7 @@ def convert_to_integer(
             return make_integer(calibrated, input_type=input_type, output_type=output_type, granularity=granularity)
 
     with _refusals_told(model.name):
-        calibrated = calibrate(float_file, images, clipping)
+        calibrated = calibrate(float_file, images, clipping, calibration.pixel_range)
     if ranges is not None:
         calibrated = with_trained_ranges(calibrated, ranges)
     if bias_correction:

@@ -8,6 +8,9 @@ from onnx.utils import Extractor
 _SHAPING = frozenset(
     {"Identity", "Reshape", "Flatten", "Squeeze", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"}
 )
+_MOVING = frozenset({"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout"})
+"""Operators that leave values as they are."""
+
 _PROBABILITIES = frozenset({"Softmax", "Sigmoid"})
 
 
@@ -39,6 +42,27 @@ def cut_classifier(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, 
     cut = Extractor(onnx.shape_inference.infer_shapes(model)).extract_model(given, [embedding])
     kept = {node.output[0] for node in cut.graph.node}
     return cut, tuple(node.op_type for node in graph.node if node.output[0] not in kept)
+
+
+def integer_after(model: onnx.ModelProto, name: str) -> onnx.NodeProto | None:
+    """The QuantizeLinear that an image meets first; None where operators compute with it in float."""
+    for _ in range(len(model.graph.node)):
+        takers = [node for node in model.graph.node if name in node.input]
+        if len(takers) != 1 or takers[0].op_type not in _MOVING | {"QuantizeLinear"}:
+            return None
+        if takers[0].op_type == "QuantizeLinear":
+            return takers[0]
+        name = takers[0].output[0]
+    return None
+
+
+def integer_before(model: onnx.ModelProto, name: str) -> onnx.NodeProto | None:
+    """The DequantizeLinear that an embedding comes from; None where it comes from float."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    while name in makers and makers[name].op_type in _MOVING:
+        name = makers.pop(name).input[0]
+    maker = makers.get(name)
+    return maker if maker is not None and maker.op_type == "DequantizeLinear" else None
 
 
 def _behind(makers: dict[str, onnx.NodeProto], name: str) -> str:

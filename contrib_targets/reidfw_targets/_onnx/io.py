@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from reidfw_core.api import DataError, ModelFormat
-from reidfw_targets._onnx.graph import cut_classifier
+from reidfw_targets._onnx.graph import cut_classifier, integer_after, integer_before
 from reidfw_targets._onnx.runner import number_format
 from reidfw_targets.images import embedding_dim, image_input, single
 from reidfw_targets.model_io import ModelIo, classifier_error
@@ -40,7 +40,21 @@ def read_onnx_io(path: Path) -> ModelIo:
         input_numbers=_FLOAT,
         embedding_dim=embedding_dim(_sizes(given), str(path)),
         output_numbers=_FLOAT,
+        image_integers=_numbers(model, integer_after(model, taken.name)),
+        embedding_integers=_numbers(model, integer_before(model, given.name)),
     )
+
+
+def _numbers(model: onnx.ModelProto, node: onnx.NodeProto | None) -> TensorNumbers | None:
+    """The integers of a QuantizeLinear or DequantizeLinear; None where its scale is no constant number."""
+    if node is None:
+        return None
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    scale = constants.get(node.input[1])
+    zero_point = constants.get(node.input[2]) if len(node.input) > 2 else np.zeros((), np.uint8)
+    if scale is None or zero_point is None or scale.size != 1 or zero_point.size != 1:
+        return None
+    return TensorNumbers(zero_point.dtype, float(scale.reshape(())), int(zero_point.reshape(())))
 
 
 def _sizes(value: onnx.ValueInfoProto) -> list[int | str | None]:

@@ -76,6 +76,33 @@ def cut_classifier(model: Any) -> tuple[bytes, tuple[str, ...]] | None:
     return bytes(builder.Output()), tuple(names.get(_code(model, operator), "?") for operator in removed)
 
 
+def integer_after(model: Any, tensor: int) -> int | None:
+    """The integer tensor that an image is, or becomes at once; None where operators compute with it in float."""
+    graph = model.subgraphs[0]
+    for _ in range(len(graph.operators) + 1):
+        if graph.tensors[tensor].type != schema.TensorType.FLOAT32:
+            return tensor
+        takers = [operator for operator in graph.operators if tensor in operator.inputs]
+        if len(takers) != 1 or _code(model, takers[0]) not in _SHAPING:
+            return None
+        tensor = int(takers[0].outputs[0])
+    return None  # a circle: a damaged file
+
+
+def integer_before(model: Any, tensor: int) -> int | None:
+    """The integer tensor that an embedding is, or is made from by conversion alone; None where it comes from float."""
+    graph = model.subgraphs[0]
+    makers = {int(output): operator for operator in graph.operators for output in operator.outputs}
+    for _ in range(len(graph.operators) + 1):
+        if graph.tensors[tensor].type != schema.TensorType.FLOAT32:
+            return tensor
+        maker = makers.get(tensor)
+        if maker is None or _code(model, maker) not in _SHAPING:
+            return None
+        tensor = int(maker.inputs[0])
+    return None
+
+
 def _check_indices(model: Any) -> None:
     """Raises IndexError, TypeError or ValueError where an operator or a graph refers to what is not there."""
     for graph in model.subgraphs:

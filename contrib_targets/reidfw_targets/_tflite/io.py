@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from reidfw_core.api import DataError, ModelFormat
-from reidfw_targets._tflite.graph import cut_classifier, read_model
+from reidfw_targets._tflite.graph import cut_classifier, integer_after, integer_before, read_model
 from reidfw_targets._tflite.numbers import number_format
 from reidfw_targets.images import embedding_dim, image_input, single
 from reidfw_targets.model_io import ModelIo, classifier_error
@@ -30,12 +30,15 @@ def read_tflite_io(path: Path) -> ModelIo:
     single(list(graph.inputs), "input", name)
     single(list(graph.outputs), "output", name)
     taken, given = graph.tensors[int(graph.inputs[0])], graph.tensors[int(graph.outputs[0])]
+    first, last = integer_after(model, int(graph.inputs[0])), integer_before(model, int(graph.outputs[0]))
     io = ModelIo(
         format=ModelFormat("tflite", number_format(path.read_bytes())),
         image=image_input(_sizes(taken), name, prefer="NHWC"),
         input_numbers=_numbers(taken, name),
         embedding_dim=embedding_dim(_sizes(given), name),
         output_numbers=_numbers(given, name),
+        image_integers=None if first is None else _numbers(graph.tensors[first], name),
+        embedding_integers=None if last is None else _numbers(graph.tensors[last], name),
     )
     cut = cut_classifier(model)
     if cut is not None:

@@ -8,11 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reidfw_core.api import ServiceError, StorageError
+from reidfw_targets.cloud.hosts import BASE
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,18 @@ def find_credentials(environment: Mapping[str, str] = os.environ) -> Credentials
     Raises:
         ServiceError: only one of the two variables is set.
     """
+    return environment_credentials(environment) or _from_keyring() or _from_terminal()
+
+
+def environment_credentials(environment: Mapping[str, str] = os.environ) -> Credentials | None:
+    """The account that the environment variables name, None where neither is set. Raises ServiceError for one alone."""
     username, password = environment.get(USER_VARIABLE), environment.get(PASSWORD_VARIABLE)
     if username and password:
         return Credentials(username, password, "environment variables")
     if username or password:
         given, absent = (USER_VARIABLE, PASSWORD_VARIABLE) if username else (PASSWORD_VARIABLE, USER_VARIABLE)
         raise ServiceError(f"The environment variable {given} is set, {absent} is not", hint="Set both, or none.")
-    return _from_keyring() or _from_terminal()
+    return None
 
 
 def _from_keyring() -> Credentials | None:
@@ -94,11 +101,14 @@ class Token:
         access: sent with every request.
         refresh: gets a new one when it is expired; None where the cloud gave none.
         expires_at: seconds since 1970; None where the cloud did not tell.
+        account, server: whose it is, and who gave it; None in a file of ST's own client, which does not tell.
     """
 
     access: str
     refresh: str | None = None
     expires_at: float | None = None
+    account: str | None = None
+    server: str | None = None
 
     def __repr__(self) -> str:
         return f"Token(expires_at={self.expires_at})"
@@ -107,6 +117,17 @@ class Token:
     def is_expired(self) -> bool:
         """Whether its time is over, or within a minute of it."""
         return self.expires_at is not None and time.time() > self.expires_at - 60
+
+    def serves(self, account: str | None, server: str) -> bool:
+        """Whether it may be used: it was given by this server, and to this account.
+
+        Args:
+            account: the name of the account that is asked for; None for any.
+            server: the cloud's address; a token that does not tell is of ST's public one.
+        """
+        if (self.server or BASE.rstrip("/")) != server:
+            return False
+        return account is None or (self.account is not None and self.account.lower() == account.lower())
 
     @classmethod
     def of_answer(cls, answer: Any, refresh: str | None = None) -> Token:
@@ -131,6 +152,10 @@ class Token:
         return cls(access, found if isinstance(found, str) else refresh, seconds)
 
 
+_WHOSE = ("reidfw_account", "reidfw_server")
+"""Fields of the file beside those of ST's client, which leaves them alone."""
+
+
 class TokenStore:
     """The file that keeps the token between runs, readable by its owner alone.
 
@@ -141,13 +166,15 @@ class TokenStore:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or Path.home() / ".stmai_token"
+        self.path = path or Path(os.path.expanduser("~"), ".stmai_token")  # noqa: PTH111 (never fails)
 
     def load(self) -> Token | None:
         """The kept token, None where there is none that can be used."""
         try:
             answer = json.loads(self.path.read_text(encoding="utf-8"))
-            return Token.of_answer(answer)
+            token = Token.of_answer(answer)
+            account, server = (value if isinstance(value := answer.get(name), str) else None for name in _WHOSE)
+            return replace(token, account=account, server=server)
         except (OSError, ValueError, ServiceError):
             return None  # then the password is needed again
 
@@ -158,7 +185,12 @@ class TokenStore:
             StorageError: it cannot be written.
         """
         content = json.dumps(
-            {"access_token": token.access, "refresh_token": token.refresh, "expires_at": token.expires_at}
+            {
+                "access_token": token.access,
+                "refresh_token": token.refresh,
+                "expires_at": token.expires_at,
+                **dict(zip(_WHOSE, (token.account, token.server), strict=True)),
+            }
         )
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
@@ -168,7 +200,8 @@ class TokenStore:
                 file.write(content)
             temporary.replace(self.path)
         except OSError as cause:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise StorageError(f"The token cannot be kept in {self.path}: {cause.strerror or cause}") from cause
 
     def clear(self) -> None:

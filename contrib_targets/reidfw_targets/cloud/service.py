@@ -35,8 +35,17 @@ STATES = {
     "flashing": "flashing the board",
     "validation": "running on the board",
     "done": "done",
-    "error": "failed",
 }
+
+FAILED = {
+    "error": "failed",
+    "failed": "failed",
+    "failure": "failed",
+    "aborted": "was aborted",
+    "canceled": "was cancelled",
+    "cancelled": "was cancelled",
+}
+"""States after which nothing follows; only the first one is documented."""
 
 _MPU_ENGINES: dict[str, tuple[str, int]] = {"STM32MP257F-EV1": ("hw_accelerator", 2), "STM32MP157F-DK2": ("cpu", 2)}
 """What runs the network on boards with Linux, and on how many cores; all others ("cpu", 1)."""
@@ -174,7 +183,7 @@ class DeveloperCloud:
             near = nearest_match(board.name, boards)
             raise BoardNotFound(
                 f"The developer cloud has no {board.name}" + (f" (nearest: {near})" if near else ""),
-                hint=f"It has {', '.join(sorted(boards))}.",
+                hint=f"It has {', '.join(sorted(boards)) or 'no boards at all'}.",
             )
         count = found.get("boardCount") if isinstance(found, Mapping) else None
         return "" if count is None else f"{count} of this board"
@@ -255,13 +264,14 @@ class DeveloperCloud:
         changed = time.monotonic()
         with ExitStack() as bar:
             while True:
-                answer = self._session.json("GET", address)
+                answer = self._session.json("GET", address, patient=True)
                 now = str(_field(answer, "state", what))
                 if now != state:
                     state, changed = now, time.monotonic()
-                if state == "error":
+                if state in FAILED:
                     raise ServiceError(
-                        f"{what} failed in the developer cloud: {answer.get('message') or 'it does not say why'}"
+                        f"{what} {FAILED[state]} in the developer cloud: "
+                        f"{answer.get('message') or 'it does not say why'}"
                     )
                 text, percent = _in_words(state, answer), answer.get("progress")
                 if text != shown:

@@ -138,7 +138,10 @@ def read_result(answer: Mapping[str, Any], version: str, details: dict[str, Any]
         cost = read_parts({**parts, "info": info})
         lists = mapping.get("layersInInternalFlash"), mapping.get("layersInExternalFlash")
         if any(names is not None for names in lists):
-            internal, external = flash_split(info, lists[0] or (), lists[1] or ())
+            flash = flash_split(info, lists[0] or (), lists[1] or ())
+            if flash is None:
+                logger.warning("The developer cloud does not tell how large all constants are: no flash by place")
+            internal, external = flash or (None, None)
             cost = replace(cost, split=replace(cost.split, internal_flash=internal, external_flash=external))
     except (ReportError, AttributeError, TypeError) as cause:
         raise ServiceError(f"The developer cloud's result cannot be read: {cause}") from cause
@@ -158,8 +161,11 @@ def read_linux_result(answer: Mapping[str, Any], version: str, details: dict[str
         time = found["exec_time"]  # type: ignore[index]
         ram_kib = float(found["ram_peak"]) / 1024  # type: ignore[index]
         size_kib = float(found["model_size"]) / 1024  # type: ignore[index]
+        inference_ms = float(time["duration_ms"])
+        if inference_ms <= 0:
+            raise ValueError(f"duration_ms is {inference_ms:g}")
         return BenchmarkReport(
-            inference_ms=float(time["duration_ms"]),
+            inference_ms=inference_ms,
             total_ram_kib=ram_kib,
             weights_flash_kib=size_kib,
             tool=_label(version),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from reidfw_core.api import (
     ApplicationSettings,
@@ -43,6 +43,10 @@ class Deployable:
     class Params(ComponentParams):
         """What concerns deployment."""
 
+        series: ClassVar[str | None] = None
+        """The board's series; None for a board of somebody's that does not say it here."""
+
+        serie: str | None = Field(None, description="Series of the board, for example STM32N6")
         c_project_path: Path | None = Field(None, description="Folder of the C project")
         input: str | None = Field(None, description="Camera interface, where the board has several")
         output: str | None = Field(None, description="Display interface, where the board has several")
@@ -57,6 +61,13 @@ class Deployable:
         detector_model: Path | None = Field(
             None, description="Person detector to compile beside the network (STM32N6); None keeps the C project's"
         )
+
+        @field_validator("serie")
+        @classmethod
+        def _series_of_the_board(cls, value: str | None) -> str | None:
+            if value is not None and cls.series is not None and value.upper() != cls.series:
+                raise ValueError(f"'{value}' is not the series of this board, which is {cls.series}")
+            return value
 
     def probe_deployment(self) -> str:
         """Finds tools, C project and board; changes nothing. Raises as the hook ``probe_target`` does."""

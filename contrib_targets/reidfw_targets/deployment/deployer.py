@@ -45,6 +45,10 @@ from reidfw_targets.stedgeai.reports import ReportError, read_folder
 
 logger = logging.getLogger(__name__)
 
+MOST_LEVELS_OFF = 1.5
+"""A model's input may be off from the camera's bytes by so many grey levels: half of one for rounding, and one for
+calibration images that just lack black or white."""
+
 HEADER_FOLDER = "C_header"
 LOG_FOLDER = "logs"
 
@@ -117,6 +121,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
         ToolNotFound, ToolFailed: a program is missing, or does not work.
         DataError: the C project or ``hardware_setup`` is not as it should be.
     """
+    _check_detector(wanted)
     programmer = toolbox.find(PROGRAMMER) if wanted.flash_board else None
     tags = {"STM32CubeProgrammer": str(programmer or PROGRAMMER.name), "STM32SigningTool": SIGNING_TOOL.name}
     # read twice: which tools are needed stands in the file in which their paths are put
@@ -127,6 +132,7 @@ def prepare(wanted: Wanted, toolbox: Toolbox, *, dry: bool = False) -> Ready:
     signer = toolbox.find(SIGNING_TOOL) if chosen.sign else None
     tags |= {"STM32SigningTool": str(signer or SIGNING_TOOL.name), "STM32Make": str(make or MAKE.name)}
     project = read_project(wanted.project_folder, wanted.board.name, tags)
+    _check_memory_files(wanted, project)
     compiler = toolbox.find(GCC) if make is not None else None
     executable, version, installation = _stedgeai(wanted, dry=dry)
     if not dry and project.runtime_version is not None and not version.answers_to(project.runtime_version):
@@ -186,7 +192,7 @@ def deploy(
     wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, app: ApplicationSettings, progress: Progress
 ) -> DeploymentReport:
     """Deploys; see the hook ``deploy_model`` for what it raises."""
-    io = checked_io(model, wanted)
+    io = checked_io(model, wanted, app)
     logs = workdir / LOG_FOLDER
     logs.mkdir(exist_ok=True)
     tools, configuration = ready.tools, ready.configuration
@@ -234,8 +240,13 @@ def deploy(
     )
 
 
-def checked_io(model: ModelFile, wanted: Wanted) -> ModelIo:
+def checked_io(model: ModelFile, wanted: Wanted, app: ApplicationSettings) -> ModelIo:
     """The model's input and output.
+
+    Args:
+        model: the model.
+        wanted: what the user asks for.
+        app: how the model's images were made.
 
     Raises:
         DataError: the board's application cannot use such a model.
@@ -248,19 +259,65 @@ def checked_io(model: ModelFile, wanted: Wanted) -> ModelIo:
         )
     if not wanted.is_n6:
         return io
-    if io.image.shape[2] != 3:
+    _check_image(io, model.path.name, wanted.board.name, app)
+    embedding = io.embedding_integers
+    lowest = None if embedding is None else {"int8": -128, "uint8": 0}.get(embedding.dtype.name)
+    if embedding is None or lowest is None:
         raise DataError(
-            f"{model.path.name} takes {io.image.shape[2]} channels; the application on {wanted.board.name} gives RGB"
+            f"{model.path.name}: its embedding is not made of 8-bit integers, which the application on "
+            f"{wanted.board.name} compares",
+            hint="Quantize the whole model to int8, its last layer too.",
         )
-    lowest = {"int8": -128, "uint8": 0}.get(io.output_numbers.dtype.name)
-    if lowest is not None and io.output_numbers.zero_point != lowest:
+    if embedding.zero_point != lowest:
         raise DataError(
-            f"{model.path.name}: the zero point of its embedding is {io.output_numbers.zero_point}, not {lowest}: it "
+            f"{model.path.name}: the zero point of its embedding is {embedding.zero_point}, not {lowest}: it "
             "holds negative numbers. The application on the board compares the unsigned integers as they are, and "
             "would not recognise anybody",
             hint="Deploy a model whose embedding ends in a ReLU and a pooling (no bn_neck, no embedding_size).",
         )
     return io
+
+
+def _check_image(io: ModelIo, model: str, board: str, app: ApplicationSettings) -> None:
+    """Checks that the model takes what the STM32N6 application gives: pixels stretched to its size, RGB, as bytes.
+
+    Raises:
+        DataError: it takes others.
+    """
+    where = "preprocessing"
+    if io.image.shape[2] != 3 or app.color_mode == "grayscale":
+        raise DataError(
+            f"{model} takes {io.image.shape[2]} channels, {where}.color_mode is {app.color_mode}; the application on "
+            f"{board} gives RGB"
+        )
+    if app.aspect_ratio != "fit":
+        logger.warning(
+            "%s.resizing.aspect_ratio is %s, but the application on %s always stretches people to the model's size "
+            "(fit): it will recognise them less well than the evaluation said",
+            *(where, app.aspect_ratio, board),
+        )
+    numbers = io.image_integers
+    if numbers is None or numbers.dtype.name not in ("int8", "uint8"):
+        raise DataError(
+            f"{model}: its image is not made of 8-bit integers, which the application on {board} gives",
+            hint="Quantize the whole model to int8, its first layer too.",
+        )
+    if app.rescaling is None:
+        logger.warning(
+            "%s.rescaling is not given, so nobody knows whether the camera's bytes are what %s was trained with",
+            *(where, model),
+        )
+        return
+    scale, offset = app.rescaling
+    off = numbers.levels_off(scale, offset)
+    if off > MOST_LEVELS_OFF:
+        raise DataError(
+            f"{model} does not take the camera's bytes as they are, which the application on {board} gives: with "
+            f"{where}.rescaling {scale:g} and {offset:g}, its input (scale {numbers.scale:g}, zero point "
+            f"{numbers.zero_point}) is up to {off:.1f} grey levels off",
+            hint=f"Give the {where}.rescaling that the model was quantized with; or quantize it anew, with reidfw "
+            "or with images that hold black and white.",
+        )
 
 
 class _Runner:
@@ -295,6 +352,26 @@ def _configuration_name(wanted: Wanted, project: CProject) -> str | None:
     if given:
         raise DataError(f"{where}: {' and '.join(given)} cannot be chosen on the {name}; leave them out")
     return None
+
+
+def _check_detector(wanted: Wanted) -> None:
+    """Raises DataError where the detector is no file, or the board has none beside the network."""
+    where = "deployment.detector_model"
+    if wanted.detector is None:
+        return
+    if not wanted.is_n6:
+        raise DataError(f"{where} is for STM32N6 boards; the {wanted.board.name} compiles no detector")
+    if not wanted.detector.is_file():
+        raise DataError(f"{where}: there is no model file {wanted.detector}")
+
+
+def _check_memory_files(wanted: Wanted, project: CProject) -> None:
+    """Reads the files that the C project's ``memory_pool`` names. Raises DataError where one is not as it should be."""
+    named = project.memory.neuralart_user_path
+    if not wanted.is_n6:
+        weights.board_memory(wanted.board, project.memory)
+    elif named is not None:
+        neural_art.check_settings(Path(named), _profile(project))
 
 
 def _stedgeai(wanted: Wanted, *, dry: bool) -> tuple[Path, Version, Path]:
@@ -335,11 +412,8 @@ def _generate(wanted: Wanted, ready: Ready, model: Path, workdir: Path, settings
 
 def _generate_all(wanted: Wanted, ready: Ready, model: ModelFile, workdir: Path, runner: _Runner) -> None:
     settings = _neural_art_path(wanted, ready, workdir)
-    if settings is not None:
-        if ready.project.memory.neuralart_user_path:
-            neural_art.check_settings(settings, _profile(ready.project))
-        else:
-            neural_art.write_settings(wanted.board, workdir)
+    if settings is not None and not ready.project.memory.neuralart_user_path:
+        neural_art.write_settings(wanted.board, workdir)
     command = _generate(wanted, ready, model.path, workdir, settings)
     runner.run(command)
     if not wanted.is_n6:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from pathlib import Path
 from reidfw_core.api import BoardNotFound, Progress, ReidfwError, ToolFailed, no_progress
 from reidfw_targets.commands import Command, run_command
 from reidfw_targets.processes import tail
+
+logger = logging.getLogger(__name__)
 
 LIST_TIMEOUT_S = 60.0
 FLASH_TIMEOUT_S = 900.0
@@ -82,7 +85,7 @@ def parse_probes(output: str) -> tuple[Probe, ...]:
 
 
 def find_probe(programmer: Path, board: str, wanted: str | None, log: Path | None) -> Probe:
-    """The probe to write through.
+    """The probe to write through. One whose board's name cannot be read does not disturb another on the right board.
 
     Args:
         programmer: STM32_Programmer_CLI.
@@ -92,7 +95,7 @@ def find_probe(programmer: Path, board: str, wanted: str | None, log: Path | Non
 
     Raises:
         BoardNotFound: there is no probe, not the wanted one, none on such a board, or several.
-        ToolFailed: the programmer fails.
+        ToolFailed: the programmer fails, or cannot read the board's name through the only probe.
     """
     probes = parse_probes(run_command(list_command(programmer), log).output)
     if not probes:
@@ -109,13 +112,26 @@ def find_probe(programmer: Path, board: str, wanted: str | None, log: Path | Non
                 f"No ST-LINK probe has the serial number {wanted}; connected: {listed}",
                 hint="Correct deployment.hardware_setup.stlink_serial_number.",
             )
-    named = [probe if probe.board else _with_name(programmer, probe, log) for probe in probes]
+    named = []
+    for probe in probes:
+        try:
+            named.append(probe if probe.board else _with_name(programmer, probe, log))
+        except ToolFailed as cause:
+            if len(probes) == 1:
+                raise
+            logger.warning(
+                "The name of the board on ST-LINK probe %s cannot be read: %s",
+                probe.serial,
+                cause.message.splitlines()[0],
+            )
+            named.append(probe)
     fitting = [probe for probe in named if probe.board is not None and _same_board(probe.board, board)]
     if not fitting:
         told = ", ".join(f"{probe.serial} on {probe.board or 'a board that tells no name'}" for probe in named)
         raise BoardNotFound(
             f"No {board} is connected, but: {told}",
-            hint="Connect it, or correct deployment.hardware_setup.board. Nothing was written to any board.",
+            hint="Connect it, correct deployment.hardware_setup.board, or name its probe in "
+            "deployment.hardware_setup.stlink_serial_number. Nothing was written to any board.",
         )
     if len(fitting) > 1:
         raise BoardNotFound(

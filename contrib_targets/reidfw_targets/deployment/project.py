@@ -135,7 +135,7 @@ class CProject:
         path: its description.
         folder: its folder.
         runtime_version: version of ST Edge AI Core that it asks for; None for any.
-        memory: sizes and files of the section ``memory_pool``, names replaced.
+        memory: sizes and files of the section ``memory_pool``, names replaced, paths absolute.
         configurations: the ways to build it.
     """
 
@@ -222,7 +222,7 @@ def read_project(folder: Path, board: str, tools: Mapping[str, str]) -> CProject
         runtime_version=None if version == "0.0.0" else version,
         memory=memory.model_copy(
             update={
-                name: None if value is None else names.replace(value, f"memory_pool.{name}")
+                name: str(names.path(value, f"memory_pool.{name}")) if value else None
                 for name in ("memory_pool_path", "neuralart_user_path")
                 for value in (getattr(memory, name),)
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,30 @@ def candidate_ports(wanted: str | None) -> tuple[str, ...]:
             hint="Connect the board to its ST-LINK USB connector, or name the port with serial_port.",
         )
     return found
+
+
+def require_free(ports: Sequence[str], speed: int) -> None:
+    """Opens and closes ports until one can be opened.
+
+    Raises:
+        BoardNotFound: none can.
+    """
+    refusals: list[BoardNotFound] = []
+    for name in ports:
+        try:
+            open_port(name, speed).close()
+        except BoardNotFound as refusal:
+            refusals.append(refusal)
+        else:
+            return
+    raise all_refused(refusals)
+
+
+def all_refused(refusals: Sequence[BoardNotFound]) -> BoardNotFound:
+    """One error of those of all ports."""
+    if len(refusals) == 1:
+        return refusals[0]
+    return BoardNotFound("\n".join(one.message for one in refusals), hint=refusals[-1].hint)
 
 
 def open_port(name: str, speed: int) -> SerialPort:

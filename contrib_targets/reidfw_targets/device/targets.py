@@ -39,7 +39,7 @@ from reidfw_targets.device.preparation import (
     scripts_folder,
 )
 from reidfw_targets.device.runner import Device, DeviceRunner, SerialDevice
-from reidfw_targets.device.serial_port import candidate_ports, open_port
+from reidfw_targets.device.serial_port import all_refused, candidate_ports, open_port, require_free
 from reidfw_targets.device.session import greet
 from reidfw_targets.model_io import ModelIo, read_model_io
 from reidfw_targets.stedgeai.command import SERIAL_SPEED, InputsOutputs
@@ -199,13 +199,15 @@ class StEdgeAiBoard(StEdgeAiTarget):
 
     @hookimpl
     def probe_target(self) -> str:
-        """Finds tool, scripts and serial port; see the hook's contract."""
-        ports = ", ".join(candidate_ports(self.params.serial_port))
-        if self.params.profile == AUTO_VALID:
-            return f"board on {ports}, taken as it is"
-        installation = self._installation()
-        scripts_folder(installation.folder, self.board_kind)
-        return f"{installation.label}, {ports}"
+        """Finds tool and scripts, and a serial port that can be opened; see the hook's contract."""
+        ports = candidate_ports(self.params.serial_port)
+        found = f"board on {', '.join(ports)}, taken as it is"
+        if self.params.profile != AUTO_VALID:
+            installation = self._installation()
+            scripts_folder(installation.folder, self.board_kind)
+            found = f"{installation.label}, {', '.join(ports)}"
+        require_free(ports, SERIAL_SPEED)
+        return found
 
     @hookimpl
     def list_commands(self, model: ModelFile) -> Sequence[CommandLine]:
@@ -305,9 +307,7 @@ def connect(port: str | None, kind: DeviceKind) -> SerialDevice:
         except BaseException:
             opened.close()
             raise
-    if len(refusals) == 1:
-        raise refusals[0]
-    raise BoardNotFound("\n".join(one.message for one in refusals), hint=refusals[-1].hint)
+    raise all_refused(refusals)
 
 
 def _runner(device: Device, expected: ModelIo | None, model: ModelFile) -> EmbeddingRunner:

@@ -158,11 +158,8 @@ def origins(found: Findings) -> dict[str, str]:
         columns["modelled"] = "memory as planned, not built"
     elif on_core is not None:
         columns["modelled"] = f"no time: nothing is known of the cycles of {firmware.core.name}"
-    for one in found.published:
-        outside = f", of its RAM {one.external_ram_kib:g} KiB outside of the chip" if one.external_ram_kib else ""
-        columns["published"] = (
-            f"{one.model} at 256x128 by another program, {one.tool} on the {one.engine}{outside} ({one.source})"
-        )
+    if found.published:
+        columns["published"] = found.published[0].origin
     return columns
 
 

@@ -177,7 +177,7 @@ def find_executable(
 
 def is_named(path: Path | None, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether configuration or environment name the tool, so that nothing else may be taken for it."""
-    return path is not None or bool({EXECUTABLE_VARIABLE, INSTALLATION_VARIABLE} & set(environment))
+    return path is not None or any(environment.get(name) for name in (EXECUTABLE_VARIABLE, INSTALLATION_VARIABLE))
 
 
 def probe(executable: Path, found_by: str, timeout_s: float = PROBE_TIMEOUT_S) -> StEdgeAiInstallation:

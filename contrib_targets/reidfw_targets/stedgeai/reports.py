@@ -147,7 +147,7 @@ def _read(parts: Mapping[str, Any]) -> NetworkCost:
         raise ReportError(f"the reports do not tell {', '.join(missing)}")
     time = _mapping(_first(graphs[0].get("exec_time"), graph.get("exec_time")), "exec_time")
     tools = _mapping(info.get("environment"), "environment").get("tools") or [{}]
-    duration = time.get("duration_ms")
+    cycles, duration = time.get("cycles"), time.get("duration_ms")
     return NetworkCost(
         activations_bytes=int(activations),
         weights_bytes=int(weights),
@@ -155,8 +155,8 @@ def _read(parts: Mapping[str, Any]) -> NetworkCost:
         io_bytes=_total(_first(footprint.get("io"), report.get("ram_io_size"))),
         runtime_ram_bytes=_runtime(footprint, "ram"),
         runtime_flash_bytes=_runtime(footprint, "flash"),
-        cycles=None if time.get("cycles") is None else int(time["cycles"]),
-        duration_ms=None if duration is None else float(duration),
+        cycles=int(cycles) if cycles else None,  # 0: not measured
+        duration_ms=float(duration) if duration else None,
         layers=layers,
         split=memory_split(info.get("memory_pools") or []),
         tool_version=_first(tools[0].get("version"), report.get("cli_version_str"), graph.get("tool_version")),
@@ -196,8 +196,8 @@ def memory_split(pools: Sequence[Mapping[str, Any]]) -> MemorySplit:
     return MemorySplit(**used)
 
 
-def flash_split(info: Mapping[str, Any], internal: Iterable[str], external: Iterable[str]) -> tuple[int, int]:
-    """Bytes of weights in internal and in external flash.
+def flash_split(info: Mapping[str, Any], internal: Iterable[str], external: Iterable[str]) -> tuple[int, int] | None:
+    """Bytes of weights in internal and in external flash; None where the size of one of the constants is not told.
 
     Args:
         info: contents of ``c_info``, whose buffers tell the sizes.
@@ -205,7 +205,10 @@ def flash_split(info: Mapping[str, Any], internal: Iterable[str], external: Iter
             ``conv2d_1_weights_array``.
     """
     sizes = {str(buffer.get("name")): int(buffer.get("size_bytes") or 0) for buffer in info.get("buffers") or []}
-    in_chip, outside = (sum(sizes.get(f"{name}_array", 0) for name in names) for names in (internal, external))
+    try:
+        in_chip, outside = (sum(sizes[f"{name}_array"] for name in names) for names in (internal, external))
+    except KeyError:
+        return None
     return in_chip, outside
 
 

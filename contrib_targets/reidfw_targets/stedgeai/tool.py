@@ -15,6 +15,7 @@ from reidfw_core.api import BenchmarkReport, CommandLine, ComponentParams, Model
 from reidfw_targets.board_tools import BoardTool
 from reidfw_targets.commands import Command, run_command
 from reidfw_targets.facts import BoardFacts
+from reidfw_targets.model_io import image_shape
 from reidfw_targets.processes import last_words
 from reidfw_targets.stedgeai.command import benchmark_arguments, uses_neural_art, version_arguments
 from reidfw_targets.stedgeai.executable import RECENT, StEdgeAiInstallation, find_executable, probe
@@ -105,7 +106,8 @@ def _title(board: BoardFacts) -> str:
 def statistics_tag(model: ModelFile) -> str:
     """The name under which ST counts uses of its tool: model and its height (``stmai_modelzoo_<model>_<H>_reidfw``)."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", model.name).strip("_")
-    height = f"_{model.input_shape[0]}" if model.input_shape else ""
+    shape = image_shape(model)
+    height = f"_{shape[0]}" if shape else ""
     return f"stmai_modelzoo_{name}{height}_reidfw"
 
 
