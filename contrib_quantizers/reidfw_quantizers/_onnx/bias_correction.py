@@ -7,7 +7,7 @@ Source: M. Nagel et al., Data-Free Quantization Through Weight Equalization and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +34,13 @@ class _Bias:
     values: np.ndarray
     step: np.ndarray
 
-    def move(self, missing: Array) -> Array:
-        """Adds to the bias as much as its numbers can hold, and tells how much that is."""
-        before = self.values.astype(np.float64)
-        wanted = before + missing / self.step
+    def move(self, missing: Array) -> None:
+        """Adds what is missing of each channel, (C,), as far as the bias can hold it."""
+        wanted = self.values + missing / self.step
         if self.values.dtype.kind == "i":
             limits = np.iinfo(self.values.dtype)
             wanted = np.clip(np.rint(wanted), limits.min, limits.max)
         self.values = wanted.astype(self.values.dtype)
-        return np.asarray((self.values.astype(np.float64) - before) * self.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +106,15 @@ def correct_biases(
     values = [dict(feed) for feed in feeds]
     largest = 0.0
     for part in parts:
-        part_session = _part_session(quantized, part, values[0])
-        for known in values:
-            given = {name: known[name] for name in part.inputs}
-            known.update(zip(part.outputs, part_session.run(part.outputs, given), strict=True))
-        for name, bias in biases.items():
-            if bias.output not in part.outputs:
-                continue
+        group = {name: bias for name, bias in biases.items() if bias.output in part.outputs}
+        part_session = _part_session(quantized, part, values[0], group.values())
+        _run_part(part_session, part, values, part.outputs, group.values())
+        for name, bias in group.items():
             missing = wanted[name] - np.mean([_channel_mean(known[bias.output]) for known in values], axis=0)
+            bias.move(missing)
             largest = max(largest, float(np.abs(missing).max()))
-            moved = bias.move(missing)
-            for known in values:
-                found = known[bias.output]
-                known[bias.output] = found + moved.reshape(-1, *[1] * (found.ndim - 2)).astype(found.dtype)
+        if group:  # again, since adding to the results would not round as the model does
+            _run_part(part_session, part, values, [bias.output for bias in group.values()], group.values())
         for known in values:
             for name in part.last_read:
                 del known[name]
@@ -137,6 +131,16 @@ def correct_biases(
         logger.info(
             "bias_correction leaves dense layers alone that are a MatMul, which has no bias: %s", ", ".join(left)
         )
+
+
+def _run_part(
+    session: Any, part: _Part, values: Sequence[dict[str, np.ndarray]], outputs: list[str], biases: Iterable[_Bias]
+) -> None:
+    """Adds these results of a part to the values of each image."""
+    fed = {bias.initializer: bias.values for bias in biases}
+    for known in values:
+        given = {name: known[name] for name in part.inputs}
+        known.update(zip(outputs, session.run(outputs, given | fed), strict=True))
 
 
 def _channel_mean(values: np.ndarray) -> Array:
@@ -167,6 +171,8 @@ def _parts(model: onnx.ModelProto) -> list[_Part]:
         layers = {node.output[0] for node in nodes[depth] if node.op_type in _WEIGHTED}
         outputs = made & (seen | layers)
         last_read = (inputs - seen) | (outputs - seen)
+        if not outputs:  # nobody reads what these nodes give
+            continue
         parts.append(_Part(nodes[depth], sorted(inputs), sorted(outputs), sorted(last_read)))
         seen |= inputs
     parts.reverse()
@@ -179,16 +185,21 @@ def _parts(model: onnx.ModelProto) -> list[_Part]:
     return parts
 
 
-def _part_session(model: onnx.ModelProto, part: _Part, values: Mapping[str, np.ndarray]) -> Any:
-    """A session that computes a part of a model from what it reads of the parts before it."""
+def _part_session(
+    model: onnx.ModelProto, part: _Part, values: Mapping[str, np.ndarray], biases: Iterable[_Bias]
+) -> Any:
+    """A session that computes a part of a model from what it reads of the parts before it, and from its biases."""
     used = {name for node in part.nodes for name in node.input}
     opened = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     opened.graph.name = "part"
     opened.graph.node.extend(part.nodes)
-    opened.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
+    fed = {name: values[name] for name in part.inputs} | {bias.initializer: bias.values for bias in biases}
+    opened.graph.initializer.extend(
+        tensor for tensor in model.graph.initializer if tensor.name in used and tensor.name not in fed
+    )
     opened.graph.input.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(values[name].dtype), None)
-        for name in part.inputs
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(given.dtype), None)
+        for name, given in fed.items()
     )
     return watching_session(opened, part.outputs)
 
