@@ -192,7 +192,7 @@ def expected(operator, given: np.ndarray, network: Network) -> np.ndarray:
 
 def generated(network: Network, kernels: str, folder: Path):
     packing = PACKINGS[kernels]
-    plan = plan_memory(network, "resident", lambda operator: packing.scratch_bytes(operator, network))
+    plan = plan_memory(network, "resident", packing.scratch_bytes)
     folder.mkdir(exist_ok=True)
     return write_program(plan, packing, b"", folder)
 
