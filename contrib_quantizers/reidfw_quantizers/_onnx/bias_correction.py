@@ -88,8 +88,8 @@ def correct_biases(
 ) -> None:
     """Changes the biases of a QDQ model so that each layer's outputs have the float means before activation.
 
-    Each layer is corrected after those before it, with its inputs as the quantized model really has them. Each image
-    goes through the network once, from one depth to the next; what later nodes read is kept meanwhile.
+    Each layer is corrected after those before it, with its inputs as the quantized model really has them. All images
+    go from one depth to the next; what later nodes read is kept in memory meanwhile.
 
     Args:
         reference: the float model that was quantized.
