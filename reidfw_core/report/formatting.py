@@ -118,21 +118,6 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def plain_facts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values that read well in one line: texts, numbers, and lists of texts; nested tables are left out."""
-    facts = []
-    for name, value in details.items():
-        listed = isinstance(value, (list, tuple))
-        if (
-            isinstance(value, Mapping)
-            or (listed and not all(isinstance(one, str) for one in value))
-            or value in ([], ())
-        ):
-            continue
-        facts.append((name.replace("_", " "), "; ".join(value) if listed else plain(value)))
-    return facts
-
-
 def chosen_options(options: Mapping[str, Any]) -> str:
     """The evaluation options that are switched on, ``none`` where all are off."""
     chosen = []

@@ -38,7 +38,6 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     environment.globals.update(
         interval=formatting.interval,
         spread=formatting.spread,
-        plain_facts=formatting.plain_facts,
         nothing=formatting.NOTHING,
     )
     return environment.get_template(template).render(values)
